@@ -1,0 +1,21 @@
+package main
+import (
+ _ "github.com/apache/arrow/go/v17/parquet/file"
+ _ "github.com/apache/arrow/go/v17/parquet/pqarrow"
+ _ "github.com/xitongsys/parquet-go/parquet"
+ _ "github.com/apache/thrift/lib/go/thrift"
+ _ "github.com/spf13/cobra"
+ _ "github.com/goccy/go-yaml"
+ _ "github.com/cenkalti/backoff/v5"
+ _ "github.com/bmatcuk/doublestar/v4"
+ _ "github.com/gofrs/flock"
+ _ "github.com/prometheus/client_golang/prometheus"
+ _ "github.com/fsnotify/fsnotify"
+ _ "github.com/rogpeppe/go-internal/testscript"
+ _ "pgregory.net/rapid"
+ _ "go.uber.org/goleak"
+ _ "golang.org/x/sys/unix"
+ _ "golang.org/x/sync/errgroup"
+ _ "golang.org/x/term"
+)
+func main(){}

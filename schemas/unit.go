@@ -1,0 +1,67 @@
+package schemas
+
+// Unit is the piece of a table that is written atomically: a Parquet file, a
+// BigQuery statement. It is plain data, so that a task over it can be handed
+// to another process.
+type Unit struct {
+	Table    string `json:"table"`    // name of the table in the job file
+	Name     string `json:"name"`     // unique within the table, stable over runs
+	Location string `json:"location"` // where the connector finds it
+	Version  string `json:"version"`  // opaque; differs when the content may differ
+	Rows     int64  `json:"rows"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// UnitFailure is a unit that could not be treated, and why.
+type UnitFailure struct {
+	Table string `json:"table"`
+	Unit  string `json:"unit"`
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// Cells are consecutive cells of an id column.
+type Cells struct {
+	First  int64    // row of Values[0] in its unit, from 0
+	Values [][]byte // nil for NULL; valid only until the callback returns
+}
+
+// OptOut is an id that an operator lists as opted out.
+type OptOut struct {
+	ID      ID
+	SinceMS int64 // Unix time in ms, as in opted_out_since
+}
+
+// Rejection is an id that was asked without getting a verdict.
+type Rejection struct {
+	ID     ID
+	Reason Reason
+}
+
+// Answer is what an operator said of one batch. Every id of the batch that is
+// in neither list was asked, the answer was authentic and complete, and the
+// operator did not list it: it is clear as of AsOfMS.
+type Answer struct {
+	OptedOut []OptOut
+	Rejected []Rejection
+	AsOfMS   int64 // Unix time in ms at which the operator answered
+}
+
+// Receipt says what applying the flags did to one unit.
+type Receipt struct {
+	Table         string `json:"table"`
+	Unit          string `json:"unit"`
+	VersionBefore string `json:"version_before"`
+	VersionAfter  string `json:"version_after"`
+	Changed       bool   `json:"changed"` // false: not one byte was written
+	Rows          int64  `json:"rows"`
+	Nulls         int64  `json:"nulls"`          // rows whose id is NULL
+	OptedOut      int64  `json:"rows_opted_out"` // rows whose id is opted out
+	Flagged       int64  `json:"rows_flagged"`   // rows with a flag afterwards
+	NewlyFlagged  int64  `json:"rows_new"`       // had no flag before
+	MovedEarlier  int64  `json:"rows_earlier"`   // had a later flag before
+	Kept          int64  `json:"rows_flag_kept"` // flag from before whose id is not in the opted-out set
+	Confirmed     int64  `json:"rows_confirmed"` // flags counted by reading the new file back
+	BytesBefore   int64  `json:"bytes_before"`
+	BytesAfter    int64  `json:"bytes_after"`
+}
