@@ -1,0 +1,205 @@
+// Package report turns the events of a run into its report. It is pure: it
+// reads nothing but the events and writes nothing but what it returns.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"optsweep/schemas"
+)
+
+// Build folds the ledger's events of one run into its report. Events of other
+// runs are passed over.
+func Build(run string, events []schemas.Event) (schemas.Report, error) {
+	b := builder{
+		report: schemas.Report{Schema: schemas.ReportSchema, Run: run, Tables: []schemas.TableReport{}, Failures: []schemas.UnitFailed{}},
+		tables: map[string]int{},
+	}
+	for _, e := range events {
+		if e.Run != run {
+			continue
+		}
+		if err := b.add(e); err != nil {
+			return schemas.Report{}, fmt.Errorf("event %d (%s): %w", e.Seq, e.Type, err)
+		}
+	}
+	if b.report.StartedAt.IsZero() {
+		return schemas.Report{}, fmt.Errorf("the ledger knows no run %s", run)
+	}
+	b.finish()
+	return b.report, nil
+}
+
+type builder struct {
+	report    schemas.Report
+	tables    map[string]int // position in report.Tables
+	extracted *schemas.Extracted
+	checked   bool
+	applied   map[string]applied
+}
+
+// applied sums up the receipts of one table.
+type applied struct {
+	units, rows, nulls, confirmed int64
+}
+
+func decode[T any](e schemas.Event) (T, error) {
+	var v T
+	err := json.Unmarshal(e.Data, &v)
+	return v, err
+}
+
+func (b *builder) add(e schemas.Event) (err error) {
+	b.report.FinishedAt = e.Time
+	switch e.Type {
+	case schemas.EventRunStarted:
+		var v schemas.RunStarted
+		v, err = decode[schemas.RunStarted](e)
+		r := &b.report
+		r.StartedAt, r.Job, r.ConfigDigest, r.ToolVersion = e.Time, v.Job, v.ConfigDigest, v.ToolVersion
+		r.Scope, r.Environment, r.Operator, r.DryRun = v.Scope, v.Environment, v.Operator, v.DryRun
+	case schemas.EventRunResumed:
+		b.report.Resumed++
+		b.report.Status = ""
+	case schemas.EventTableExtracted:
+		var v schemas.TableExtracted
+		v, err = decode[schemas.TableExtracted](e)
+		b.table(v.Table).TableExtracted = v
+	case schemas.EventExtracted:
+		var v schemas.Extracted
+		v, err = decode[schemas.Extracted](e)
+		b.extracted = &v
+		b.phase("extract", v.Seconds)
+	case schemas.EventChecked:
+		b.report.IDs, err = decode[schemas.Checked](e)
+		b.checked = true
+		b.phase("check", b.report.IDs.Seconds)
+	case schemas.EventSuppressionUpdated:
+		var v schemas.SuppressionUpdated
+		v, err = decode[schemas.SuppressionUpdated](e)
+		b.report.Suppression = &v
+	case schemas.EventTableApplied:
+		var v schemas.TableApplied
+		v, err = decode[schemas.TableApplied](e)
+		b.apply(v)
+	case schemas.EventUnitFailed:
+		var v schemas.UnitFailed
+		v, err = decode[schemas.UnitFailed](e)
+		b.report.Failures = append(b.report.Failures, v)
+		b.table(v.Table).UnitsFailed++
+	case schemas.EventLimitHit:
+		var v schemas.LimitHit
+		v, err = decode[schemas.LimitHit](e)
+		b.report.Limit = &v
+	case schemas.EventRunFinished, schemas.EventRunAbandoned, schemas.EventRunInterrupted:
+		var v schemas.RunEnded
+		v, err = decode[schemas.RunEnded](e)
+		b.report.Status = v.Status
+		if v.Apply > 0 {
+			b.phase("apply", v.Apply)
+		}
+	}
+	return err
+}
+
+func (b *builder) phase(name string, seconds float64) {
+	b.report.Phases = append(b.report.Phases, schemas.Phase{Name: name, Seconds: seconds})
+}
+
+func (b *builder) table(name string) *schemas.TableReport {
+	i, ok := b.tables[name]
+	if !ok {
+		i = len(b.report.Tables)
+		b.tables[name] = i
+		b.report.Tables = append(b.report.Tables, schemas.TableReport{TableExtracted: schemas.TableExtracted{Table: name}})
+	}
+	return &b.report.Tables[i]
+}
+
+func (b *builder) apply(v schemas.TableApplied) {
+	if b.applied == nil {
+		b.applied = map[string]applied{}
+	}
+	t, sum := b.table(v.Table), b.applied[v.Table]
+	for _, r := range v.Receipts {
+		sum.units++
+		sum.rows += r.Rows
+		sum.nulls += r.Nulls
+		sum.confirmed += r.Confirmed
+		if r.Changed {
+			t.UnitsChanged++
+		}
+		t.RowsOptedOut += r.OptedOut
+		t.RowsFlagged += r.Flagged
+		t.RowsNew += r.NewlyFlagged
+		t.RowsEarlier += r.MovedEarlier
+		t.RowsKept += r.Kept
+		t.BytesBefore += r.BytesBefore
+		t.BytesAfter += r.BytesAfter
+	}
+	b.applied[v.Table] = sum
+}
+
+func (b *builder) finish() {
+	b.laws()
+	r := &b.report
+	for i := range r.Tables {
+		r.Tables[i].Status = b.tableStatus(r.Tables[i])
+	}
+	if r.Status == "" {
+		r.Status = b.status()
+	}
+	r.Notes = append(r.Notes,
+		"clear means: this exact id was not on the operator's list when it was asked; it does not mean that the person has not opted out")
+	if r.DryRun {
+		r.Notes = append(r.Notes, "dry run: no table and no suppression list was written")
+	}
+}
+
+func (b *builder) tableStatus(t schemas.TableReport) string {
+	done := int(b.applied[t.Table].units)
+	switch {
+	case done == 0:
+		return schemas.StatusFailed
+	case t.UnitsFailed > 0:
+		return schemas.StatusPartial
+	case b.report.DryRun:
+		return schemas.StatusPreviewed
+	default:
+		return schemas.StatusReconciled
+	}
+}
+
+// status is what the run amounts to if it ends now.
+func (b *builder) status() string {
+	if b.report.Limit != nil {
+		return schemas.StatusStopped
+	}
+	best, worst := false, false
+	for _, t := range b.report.Tables {
+		switch t.Status {
+		case schemas.StatusReconciled, schemas.StatusPreviewed:
+			best = true
+		case schemas.StatusPartial:
+			best, worst = true, true
+		default:
+			worst = true
+		}
+	}
+	for _, l := range b.report.Laws {
+		if !l.OK {
+			return schemas.StatusFailed
+		}
+	}
+	switch {
+	case !best:
+		return schemas.StatusFailed
+	case worst:
+		return schemas.StatusPartial
+	case b.report.DryRun:
+		return schemas.StatusPreviewed
+	default:
+		return schemas.StatusReconciled
+	}
+}
