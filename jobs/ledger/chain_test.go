@@ -1,0 +1,253 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"optsweep/schemas"
+	"optsweep/schemas/durable"
+)
+
+func clock() func() time.Time {
+	t := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return func() time.Time { t = t.Add(time.Second); return t }
+}
+
+type note struct {
+	Text string `json:"text"`
+}
+
+func write(t testing.TB, path string, texts ...string) {
+	t.Helper()
+	c, err := OpenOrCreate(durable.Disk{}, path, clock(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, text := range texts {
+		if _, err := c.Append("run", "noted", note{text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func read(path string) (texts []string, end End, err error) {
+	end, err = Read(path, func(e schemas.Event) error {
+		texts = append(texts, string(e.Data))
+		return nil
+	})
+	return texts, end, err
+}
+
+func TestAppendedEventsAreReadBackInOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	write(t, path, "a", "<b> & \u2028")
+	write(t, path, "c") // over a reopening
+	texts, end, err := read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(texts) != 3 || texts[0] != `{"text":"a"}` || texts[2] != `{"text":"c"}` {
+		t.Fatalf("read %q", texts)
+	}
+	if end.Seq != 3 || end.Torn {
+		t.Fatalf("end %+v", end)
+	}
+}
+
+func TestMissingLogIsAnErrorAndIsNotMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	if _, err := Open(durable.Disk{}, path, clock(), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal("the log was made")
+	}
+}
+
+func TestExistingLogIsNotCreatedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	write(t, path, "a")
+	if _, err := Create(durable.Disk{}, path, clock()); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// A crash can cut the file anywhere in the last line, and only there.
+func TestCutLogKeepsEveryWholeLine(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "l")
+	write(t, path, "a", "b", "c")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(whole) {
+		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.Count(whole[:n], []byte{'\n'})
+		texts, end, err := read(path)
+		if err != nil || len(texts) != lines || end.Torn != (n > 0 && whole[n-1] != '\n') {
+			t.Fatalf("cut at %d: %d events, torn %v, %v", n, len(texts), end.Torn, err)
+		}
+		write(t, path, "new")
+		if texts, _, err = read(path); err != nil || len(texts) != lines+1 || texts[lines] != `{"text":"new"}` {
+			t.Fatalf("cut at %d, then appended: %q, %v", n, texts, err)
+		}
+	}
+}
+
+// Changing any byte of a line that others follow is found.
+func TestEveryChangedByteIsFound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	write(t, path, "first", "second", "third")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := bytes.LastIndexByte(whole[:len(whole)-1], '\n')
+	for i := range last {
+		for _, flip := range []byte{1, 0x20, 0x80} {
+			changed := bytes.Clone(whole)
+			changed[i] ^= flip
+			if err := os.WriteFile(path, changed, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := read(path); schemas.ClassOf(err) != schemas.Integrity {
+				t.Fatalf("byte %d changed by %#x: got %v", i, flip, err)
+			}
+		}
+	}
+}
+
+func TestRemovedSwappedAndRepeatedLinesAreFound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	write(t, path, "a", "b", "c")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := strings.SplitAfter(string(whole), "\n")
+	for name, lines := range map[string][]string{
+		"first removed": {l[1], l[2]}, "middle removed": {l[0], l[2]},
+		"swapped": {l[1], l[0], l[2]}, "repeated": {l[0], l[0], l[1]}, "blank line": {l[0], "\n", l[1]},
+	} {
+		if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := read(path); schemas.ClassOf(err) != schemas.Integrity {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// Whatever step of an append fails, stored or not: the error is seen, nothing
+// more is appended, and after a reopening the log is whole and goes on.
+func TestFailedAppend(t *testing.T) {
+	for _, step := range []durable.Step{durable.Write, durable.Sync} {
+		for _, stored := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s stored=%v", step, stored), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "l")
+				armed := false
+				disk := durable.Disk{Fault: func(s durable.Step, _ string) (bool, error) {
+					if armed && s == step {
+						return stored, errors.New("injected")
+					}
+					return false, nil
+				}}
+				c, err := Create(disk, path, clock())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Append("", "noted", note{"before"}); err != nil {
+					t.Fatal(err)
+				}
+				armed = true
+				if _, err := c.Append("", "noted", note{"failing"}); err == nil {
+					t.Fatal("the failure was not seen")
+				}
+				armed = false
+				if _, err := c.Append("", "noted", note{"later"}); err == nil {
+					t.Fatal("appended behind an end in doubt")
+				}
+				c.Close()
+				write(t, path, "after")
+				texts, _, err := read(path)
+				if err != nil || texts[0] != `{"text":"before"}` || texts[len(texts)-1] != `{"text":"after"}` {
+					t.Fatalf("read %q, %v", texts, err)
+				}
+				wantStored := step == durable.Sync || stored
+				if got := len(texts) == 3; got != wantStored {
+					t.Fatalf("stored %v, want %v", got, wantStored)
+				}
+			})
+		}
+	}
+}
+
+func TestAnyTextSurvives(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	rapid.Check(t, func(t *rapid.T) {
+		n++
+		path := filepath.Join(dir, fmt.Sprint(n))
+		texts := rapid.SliceOfN(rapid.String(), 1, 4).Draw(t, "texts")
+		c, err := Create(durable.Disk{}, path, clock())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		var want []string
+		for _, text := range texts {
+			e, err := c.Append("r", "noted", note{text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, string(e.Data))
+		}
+		got, _, err := read(path)
+		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("got %q, %v; want %q", got, err, want)
+		}
+	})
+}
+
+func FuzzRead(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "seed")
+	write(f, path, "a", "b")
+	seed, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add(seed[:len(seed)-3])
+	f.Add([]byte("{}\n"))
+	f.Add([]byte("\n"))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(dir, "l")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		end, err := Read(path, nil)
+		if err != nil {
+			if end != (End{}) {
+				t.Fatal("an error and an end")
+			}
+			return
+		}
+		if end.Size > int64(len(data)) || end.Torn != (end.Size < int64(len(data))) {
+			t.Fatalf("end %+v of %d bytes", end, len(data))
+		}
+	})
+}
