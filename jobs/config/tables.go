@@ -1,0 +1,96 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// pathAt is a data pattern and where it stands in the file.
+type pathAt struct {
+	value
+	pattern string
+}
+
+// tables reads the list of tables and the rules between them and the
+// workspace.
+func tables(list, workspaceAt value, workspace string) []Table {
+	var out []Table
+	byName := make(map[string]bool)
+	written := make(map[string]string) // pattern and column, to the name of the table
+	for _, item := range list.items(false) {
+		s := item.section()
+		nameAt := s.required("name")
+		t := Table{Name: nameAt.matching(tableName, "a letter or digit, then at most 62 letters, digits, '-' and '_'")}
+		if name := strings.ToLower(t.Name); name != "" {
+			if byName[name] {
+				nameAt.fail("is the name of an earlier table too", "names differ by more than upper and lower case")
+			}
+			byName[name] = true
+		}
+		var paths []pathAt
+		t.Parquet, paths = parquet(s.required("parquet").section())
+		writeAt := s.nullable("write")
+		t.Write = write(writeAt.section())
+		if t.Write.Column != "" && t.Write.Column == t.Parquet.IDColumn {
+			writeAt.fail("would overwrite the id column", "name another column")
+		}
+		for _, path := range paths {
+			t.Parquet.Paths = append(t.Parquet.Paths, path.pattern)
+			key := path.pattern + "\x00" + t.Write.Column
+			if other, twice := written[key]; twice {
+				path.fail(fmt.Sprintf("the same files are written to the same column by %s already", other), "remove one of the two")
+			}
+			written[key] = "table " + t.Name
+			apart(path, workspaceAt, workspace)
+		}
+		s.done()
+		out = append(out, t)
+	}
+	return out
+}
+
+// apart checks that neither the workspace lies among the data nor the data in
+// the workspace: each would take the other's files for its own.
+func apart(path pathAt, workspaceAt value, workspace string) {
+	if workspace == "" {
+		return
+	}
+	folder, rest := doublestar.SplitPattern(filepath.ToSlash(path.pattern))
+	if inside(workspace, folder) && strings.ContainsAny(rest, "*?[{") {
+		workspaceAt.fail(fmt.Sprintf("lies inside the data folder of %s", path.key), "move it out of there, such as to ../workspace")
+	}
+	if inside(folder, workspace) {
+		path.fail("lies inside the workspace", "keep data and workspace apart")
+	}
+}
+
+// inside tells whether path is folder or lies below it, by name.
+func inside(path, folder string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+func parquet(s *section) (Parquet, []pathAt) {
+	var paths []pathAt
+	for _, item := range s.required("path").items(true) {
+		if pattern := item.pattern(); pattern != "" {
+			paths = append(paths, pathAt{item, pattern})
+		}
+	}
+	p := Parquet{IDColumn: s.required("id_column").columnName()}
+	s.done()
+	return p, paths
+}
+
+func write(s *section) Write {
+	w := Write{Mode: Column, Column: DefaultColumn}
+	s.optional("mode").oneOf(string(Column))
+	if v := s.optional("column"); v.present() {
+		w.Column = v.columnName()
+	}
+	s.done()
+	return w
+}

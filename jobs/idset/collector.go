@@ -1,0 +1,135 @@
+package idset
+
+import (
+	"maps"
+	"sync"
+
+	"optsweep/schemas"
+)
+
+// Counts say what the cells of a unit are. Rows = Nulls + Valid + the sum of
+// Malformed.
+type Counts struct {
+	Rows      int64                    `json:"rows"`
+	Nulls     int64                    `json:"nulls"`
+	Valid     int64                    `json:"valid"`
+	Repaired  int64                    `json:"repaired"` // of Valid: white space around the id was ignored
+	Malformed map[schemas.Reason]int64 `json:"malformed"`
+}
+
+// Add adds the counts of another unit.
+func (c *Counts) Add(other Counts) {
+	c.Rows += other.Rows
+	c.Nulls += other.Nulls
+	c.Valid += other.Valid
+	c.Repaired += other.Repaired
+	for reason, n := range other.Malformed {
+		c.malformed(reason, n)
+	}
+}
+
+func (c *Counts) malformed(reason schemas.Reason, n int64) {
+	if c.Malformed == nil {
+		c.Malformed = make(map[schemas.Reason]int64)
+	}
+	c.Malformed[reason] += n
+}
+
+// Check tells whether every row is accounted for.
+func (c *Counts) Check() error {
+	sum := c.Nulls + c.Valid
+	for _, n := range c.Malformed {
+		sum += n
+	}
+	if sum != c.Rows || c.Repaired > c.Valid {
+		return schemas.Errorf(schemas.Integrity, "%d rows were read but %d are accounted for", c.Rows, sum)
+	}
+	return nil
+}
+
+// Collector validates the cells of one unit, counts them and hands the valid
+// ids to a Builder.
+type Collector struct {
+	rules schemas.Rules
+	to    *Builder
+	onBad func(row int64, reason schemas.Reason, cell []byte) error
+	stage sync.Pool // of *[stageSize]schemas.ID
+
+	mu     sync.Mutex
+	counts Counts
+}
+
+// stageSize is the number of ids that are handed over at a time.
+const stageSize = 512
+
+// NewCollector makes a Collector. onBad (may be nil) is called for each cell
+// that is neither NULL nor a valid id, one call at a time; the cell is valid
+// until it returns.
+func NewCollector(rules schemas.Rules, to *Builder, onBad func(row int64, reason schemas.Reason, cell []byte) error) *Collector {
+	return &Collector{
+		rules: rules,
+		to:    to,
+		onBad: onBad,
+		stage: sync.Pool{New: func() any { return new([stageSize]schemas.ID) }},
+	}
+}
+
+// Add takes in cells. It may be called from several goroutines, say one per
+// row group; the counts and the set do not depend on the order.
+func (c *Collector) Add(cells schemas.Cells) error {
+	stage := c.stage.Get().(*[stageSize]schemas.ID)
+	defer c.stage.Put(stage)
+	counts := Counts{Rows: int64(len(cells.Values))}
+	n := 0
+	for i, cell := range cells.Values {
+		if cell == nil {
+			counts.Nulls++
+			continue
+		}
+		id, repaired, reason := c.rules.Parse(cell)
+		if reason != schemas.Valid {
+			counts.malformed(reason, 1)
+			if err := c.bad(cells.First+int64(i), reason, cell); err != nil {
+				return err
+			}
+			continue
+		}
+		counts.Valid++
+		if repaired {
+			counts.Repaired++
+		}
+		stage[n] = id
+		if n++; n == stageSize {
+			if err := c.to.Add(stage[:n]); err != nil {
+				return err
+			}
+			n = 0
+		}
+	}
+	if err := c.to.Add(stage[:n]); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Add(counts)
+	return nil
+}
+
+func (c *Collector) bad(row int64, reason schemas.Reason, cell []byte) error {
+	if c.onBad == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.onBad(row, reason, cell)
+}
+
+// Counts returns what was counted so far, or an error if a row got lost.
+func (c *Collector) Counts() (Counts, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	counts.Malformed = make(map[schemas.Reason]int64)
+	maps.Copy(counts.Malformed, c.counts.Malformed)
+	return counts, counts.Check()
+}

@@ -1,0 +1,314 @@
+package sweep
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"optsweep/jobs/idset"
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+)
+
+// answered is the receipt of one batch in the check journal. It holds raw ids.
+type answered struct {
+	Batch    int64      `json:"batch"` // from 0
+	Count    int        `json:"count"`
+	Digest   string     `json:"digest"` // SHA-256 of the batch's ids
+	AsOfMS   int64      `json:"as_of_ms"`
+	OptedOut optOuts    `json:"opted_out,omitempty"`
+	Rejected []rejected `json:"rejected,omitempty"`
+}
+
+type rejected struct {
+	Pseudonym string         `json:"id"`
+	Reason    schemas.Reason `json:"reason"`
+}
+
+// optOuts is stored as base64 of 41-byte records: the id, then the time in
+// Unix ms, big endian.
+type optOuts []schemas.OptOut
+
+const optOutSize = schemas.IDSize + 8
+
+func (o optOuts) MarshalJSON() ([]byte, error) {
+	raw := make([]byte, 0, len(o)*optOutSize)
+	for _, e := range o {
+		raw = append(raw, e.ID[:]...)
+		raw = binary.BigEndian.AppendUint64(raw, uint64(e.SinceMS))
+	}
+	return json.Marshal(raw)
+}
+
+func (o *optOuts) UnmarshalJSON(data []byte) error {
+	var raw []byte
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	if len(raw)%optOutSize != 0 {
+		return errors.New("opted-out ids: not whole records")
+	}
+	for rec := range slices.Chunk(raw, optOutSize) {
+		*o = append(*o, schemas.OptOut{ID: schemas.ID(rec[:schemas.IDSize]), SinceMS: int64(binary.BigEndian.Uint64(rec[schemas.IDSize:]))})
+	}
+	return nil
+}
+
+// check asks about every id that is not known as opted out yet. Batches follow
+// from the sorted ids alone, so a resumed run finds the answers it has in the
+// journal and asks for the others.
+func (r *run) check(ctx context.Context) error {
+	if r.checked != nil {
+		return nil
+	}
+	began := r.now()
+	canaries := 0
+	if r.deps.Canaries != nil {
+		var err error
+		if canaries, err = r.deps.Canaries(ctx); err != nil {
+			return err
+		}
+	}
+	known, err := r.deps.Workspace.openKnown()
+	if err != nil {
+		return err
+	}
+	defer known.list.Close()
+	c := &checker{run: r, done: map[int64]answered{}}
+	c.journal, err = r.openJournal(checkLog, c.load)
+	if err != nil {
+		return err
+	}
+	defer c.journal.Close()
+	result, err := c.askAll(ctx, known)
+	if err != nil {
+		return err
+	}
+	result.Canaries = canaries
+	if r.deps.Retries != nil {
+		result.Retries = r.deps.Retries()
+	}
+	result.Seconds = r.now().Sub(began).Seconds()
+	if err := r.writeRejected(c.done); err != nil {
+		return err
+	}
+	if err := r.checkNewFlags(result); err != nil {
+		return err
+	}
+	r.checked = &result
+	return r.append(schemas.EventChecked, result)
+}
+
+// checker asks batches and keeps their receipts.
+type checker struct {
+	run     *run
+	mu      sync.Mutex // of journal and done
+	journal *ledger.Chain
+	done    map[int64]answered
+}
+
+func (c *checker) load(e schemas.Event) error {
+	a, err := decodeAnswered(e)
+	c.done[a.Batch] = a
+	return err
+}
+
+func decodeAnswered(e schemas.Event) (a answered, err error) {
+	err = json.Unmarshal(e.Data, &a)
+	return a, err
+}
+
+// askAll walks through the sorted ids and asks batch after batch. While one
+// batch waits for its answer, the next is read from disk.
+func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, error) {
+	r := c.run
+	result := schemas.Checked{Distinct: r.extracted.Distinct, Unverifiable: map[schemas.Reason]int64{}}
+	reader, err := idset.OpenReader(r.path(shardsDir))
+	if err != nil {
+		return result, err
+	}
+	defer reader.Close()
+	r.deps.Progress.Start("check", r.extracted.Distinct, "ids")
+	defer r.deps.Progress.Stop()
+
+	size, parallel := r.deps.Checker.Limits()
+	tasks, askCtx := errgroup.WithContext(ctx)
+	tasks.SetLimit(parallel)
+	batches := batcher{reader: reader, known: known, size: size}
+	var readErr error
+	for n := int64(0); askCtx.Err() == nil; n++ {
+		ids, skipped, err := batches.next()
+		result.Known += int64(skipped)
+		r.deps.Progress.Add(int64(skipped))
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			readErr = err
+			break
+		}
+		result.Asked += int64(len(ids))
+		digest := digestOf(ids)
+		c.mu.Lock()
+		a, ok := c.done[n]
+		c.mu.Unlock()
+		if ok {
+			if a.Digest != digest || a.Count != len(ids) {
+				readErr = schemas.Errorf(schemas.Integrity, "batch %d is not the one that was asked before", n).
+					WithHint("the workspace was changed by hand; start over with a new run by changing nothing but removing the folder %s", r.dir)
+				break
+			}
+			r.deps.Progress.Add(int64(len(ids)))
+			continue
+		}
+		tasks.Go(func() error { return c.ask(askCtx, n, digest, ids) })
+	}
+	if err := errors.Join(readErr, tasks.Wait()); err != nil {
+		return result, err
+	}
+	if err := ctx.Err(); err != nil {
+		return result, err
+	}
+	if err := known.finish(); err != nil {
+		return result, err
+	}
+	return result, c.sum(&result)
+}
+
+// ask asks one batch; its answer counts once the receipt is durable.
+func (c *checker) ask(ctx context.Context, n int64, digest string, ids []schemas.ID) error {
+	if err := ctx.Err(); err != nil {
+		return err // another batch failed meanwhile
+	}
+	answer, err := c.run.deps.Checker.Check(ctx, ids)
+	if err != nil {
+		return err
+	}
+	a := answered{Batch: n, Count: len(ids), Digest: digest, AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut}
+	for _, x := range answer.Rejected {
+		a.Rejected = append(a.Rejected, rejected{Pseudonym: c.run.deps.Workspace.Pseudonyms.ID(x.ID), Reason: x.Reason})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.journal.Append(c.run.id, schemas.EventBatchAnswered, a); err != nil {
+		return err
+	}
+	c.done[n] = a
+	c.run.deps.Progress.Add(int64(len(ids)))
+	return nil
+}
+
+// sum counts the verdicts of all receipts.
+func (c *checker) sum(result *schemas.Checked) error {
+	for _, a := range c.done {
+		result.Batches++
+		result.OptedOut += int64(len(a.OptedOut))
+		result.Clear += int64(a.Count - len(a.OptedOut) - len(a.Rejected))
+		for _, x := range a.Rejected {
+			result.Unverifiable[x.Reason]++
+		}
+		if result.OldestMS == 0 || a.AsOfMS < result.OldestMS {
+			result.OldestMS = a.AsOfMS
+		}
+		result.NewestMS = max(result.NewestMS, a.AsOfMS)
+	}
+	if result.Clear < 0 || result.Known+result.Asked != result.Distinct {
+		return schemas.Errorf(schemas.Integrity, "%d distinct ids were extracted, %d are known and %d were asked", result.Distinct, result.Known, result.Asked)
+	}
+	return nil
+}
+
+// batcher cuts the sorted ids into batches, leaving out those known as opted
+// out.
+type batcher struct {
+	reader *idset.Reader
+	known  *known
+	size   int
+	buf    []schemas.ID // read and not yet handed out
+	store  []schemas.ID
+}
+
+// next returns the next batch, in memory of its own, and how many known ids
+// were left out before its end. With io.EOF there is none.
+func (b *batcher) next() (ids []schemas.ID, skipped int, err error) {
+	ids = make([]schemas.ID, 0, b.size)
+	if b.store == nil {
+		b.store = make([]schemas.ID, 4096)
+	}
+	for len(ids) < b.size {
+		if len(b.buf) == 0 {
+			n, err := b.reader.Next(b.store)
+			b.buf = b.store[:n]
+			if n == 0 && errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				return nil, skipped, err
+			}
+		}
+		for i := range b.buf {
+			if len(ids) == b.size {
+				b.buf = b.buf[i:]
+				return ids, skipped, nil
+			}
+			ok, err := b.known.has(b.buf[i])
+			if err != nil {
+				return nil, skipped, err
+			}
+			if ok {
+				skipped++
+			} else {
+				ids = append(ids, b.buf[i])
+			}
+		}
+		b.buf = nil
+	}
+	if len(ids) == 0 {
+		return nil, skipped, io.EOF
+	}
+	return ids, skipped, nil
+}
+
+func digestOf(ids []schemas.ID) string {
+	h := sha256.New()
+	for i := range ids {
+		h.Write(ids[i][:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// checkNewFlags stops a run that would flag far more people than usual.
+func (r *run) checkNewFlags(c schemas.Checked) error {
+	if r.job.MaxNewFlags < 0 || float64(c.OptedOut) <= r.job.MaxNewFlags*float64(c.Distinct) {
+		return nil
+	}
+	return r.limit(schemas.LimitHit{
+		Limit:  "max_new_flags",
+		Figure: fmt.Sprintf("%.2f%% (%d of %d distinct ids)", 100*float64(c.OptedOut)/float64(c.Distinct), c.OptedOut, c.Distinct),
+		Allows: fmt.Sprintf("%g%%", 100*r.job.MaxNewFlags),
+	})
+}
+
+// writeRejected lists the well-formed ids that the operator would not answer.
+func (r *run) writeRejected(done map[int64]answered) error {
+	q := newQuarantine(r.deps.Workspace.disk, r.path(quarantineDir, "operator.csv"), schemas.Unit{}, r.deps.Workspace.Pseudonyms)
+	defer q.discard()
+	for _, n := range slices.Sorted(maps.Keys(done)) {
+		for _, x := range done[n].Rejected {
+			if err := q.addID(x.Pseudonym, x.Reason); err != nil {
+				return err
+			}
+		}
+	}
+	return q.publish()
+}

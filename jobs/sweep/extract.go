@@ -1,0 +1,232 @@
+package sweep
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"optsweep/jobs/idset"
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+)
+
+// unitExtracted is the result of the extract task of one unit.
+type unitExtracted struct {
+	Index    int              `json:"index"` // of the unit in the plan
+	File     string           `json:"file"`  // its sorted ids, under the run's folder
+	Counts   idset.Counts     `json:"counts"`
+	Distinct int64            `json:"distinct"`
+	Example  *schemas.BadCell `json:"example,omitempty"`
+}
+
+// extract takes the ids out of every unit, quarantines what is no id, and
+// leaves the distinct ids of all tables in sorted shards.
+func (r *run) extract(ctx context.Context) error {
+	done, journal, err := r.loadExtracted()
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	if r.extracted != nil {
+		return r.checkQuarantine(done)
+	}
+	began := r.now()
+	if err := r.extractUnits(ctx, done, journal); err != nil {
+		return err
+	}
+	if err := r.checkQuarantine(done); err != nil {
+		return err
+	}
+	inputs := make([]string, 0, len(done))
+	for i := range r.units {
+		if d, ok := done[i]; ok {
+			inputs = append(inputs, r.path(d.File))
+		}
+	}
+	if err := os.MkdirAll(r.path(shardsDir), 0o700); err != nil {
+		return err
+	}
+	manifest, err := idset.Merge(ctx, idset.MergeOptions{Options: r.idOptions(1)}, inputs, r.path(shardsDir))
+	if err != nil {
+		return err
+	}
+	for _, t := range r.tableCounts(done) {
+		if err := r.append(schemas.EventTableExtracted, t); err != nil {
+			return err
+		}
+	}
+	r.extracted = &schemas.Extracted{Distinct: manifest.IDs, Digest: digestOfShards(manifest), Seconds: r.now().Sub(began).Seconds()}
+	return r.append(schemas.EventExtracted, r.extracted)
+}
+
+// idOptions shares half of the memory among tasks; the other half is for what
+// the connectors decode.
+func (r *run) idOptions(tasks int) idset.Options {
+	return idset.Options{Disk: r.deps.Workspace.disk, Spill: r.path(spillDir), Memory: r.job.Memory / 2 / int64(tasks)}
+}
+
+func digestOfShards(m idset.Manifest) string {
+	h := sha256.New()
+	for _, s := range m.Shards {
+		fmt.Fprintln(h, s.IDs, s.Digest)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (r *run) loadExtracted() (map[int]unitExtracted, *ledger.Chain, error) {
+	done := map[int]unitExtracted{}
+	journal, err := r.openJournal(extractLog, func(e schemas.Event) error {
+		var d unitExtracted
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			return err
+		}
+		done[d.Index] = d
+		return nil
+	})
+	return done, journal, err
+}
+
+// extractUnits runs the tasks that are not done yet, several side by side.
+func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, journal *ledger.Chain) error {
+	var rows int64
+	for i, u := range r.units {
+		if _, ok := done[i]; !ok {
+			rows += u.Rows
+		}
+	}
+	r.deps.Progress.Start("extract", rows, "rows")
+	defer r.deps.Progress.Stop()
+
+	for _, dir := range []string{extractDir, spillDir} {
+		if err := os.MkdirAll(r.path(dir), 0o700); err != nil {
+			return err
+		}
+	}
+	builders := make(chan *idset.Builder, r.job.Workers) // one for each worker, used again
+	for range r.job.Workers {
+		b := idset.NewBuilder(r.idOptions(r.job.Workers))
+		defer b.Close()
+		builders <- b
+	}
+	var mu sync.Mutex // of done, journal and the ledger
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.SetLimit(r.job.Workers)
+	for i, u := range r.units {
+		if _, ok := done[i]; ok || r.failed[keyOf(u)] {
+			continue
+		}
+		tasks.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			builder := <-builders
+			defer func() { builders <- builder }()
+			result, err := r.extractUnit(ctx, i, u, builder)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				return r.fail("extract", failure(u, err))
+			}
+			if _, err := journal.Append(r.id, schemas.EventUnitExtracted, result); err != nil {
+				return err
+			}
+			done[i] = result
+			return nil
+		})
+	}
+	return tasks.Wait()
+}
+
+// extractUnit is the extract task of one unit: idempotent, independent of all
+// others.
+func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builder *idset.Builder) (unitExtracted, error) {
+	result := unitExtracted{Index: index, File: filepath.Join(extractDir, fmt.Sprintf("%06d.ids", index))}
+	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(quarantineDir, fmt.Sprintf("%06d.csv", index)), u, r.deps.Workspace.Pseudonyms)
+	defer quarantine.discard()
+	collector := idset.NewCollector(r.job.Rules, builder, quarantine.add)
+	err := r.source(u.Table).Scan(ctx, u, func(c schemas.Cells) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r.deps.Progress.Add(int64(len(c.Values)))
+		return collector.Add(c)
+	})
+	if err != nil {
+		builder.Close() // drops the ids of this unit
+		return result, err
+	}
+	if err := quarantine.publish(); err != nil {
+		builder.Close()
+		return result, err
+	}
+	info, err := builder.WriteFile(ctx, r.path(result.File))
+	if err != nil {
+		return result, err
+	}
+	result.Distinct, result.Example = info.IDs, quarantine.example
+	if result.Counts, err = collector.Counts(); err != nil {
+		return result, err
+	}
+	if result.Counts.Rows != u.Rows {
+		return result, fmt.Errorf("%d rows were read, its metadata says %d", result.Counts.Rows, u.Rows)
+	}
+	return result, nil
+}
+
+// tableCounts adds up the units' counts, table by table in the job's order.
+func (r *run) tableCounts(done map[int]unitExtracted) []schemas.TableExtracted {
+	tables := make([]schemas.TableExtracted, len(r.job.Tables))
+	position := map[string]int{}
+	for i, t := range r.job.Tables {
+		tables[i] = schemas.TableExtracted{Table: t.Name, Malformed: map[schemas.Reason]int64{}}
+		position[t.Name] = i
+	}
+	for i, u := range r.units {
+		d, ok := done[i]
+		if !ok {
+			continue
+		}
+		t := &tables[position[u.Table]]
+		t.Units++
+		t.Rows += d.Counts.Rows
+		t.Nulls += d.Counts.Nulls
+		t.Valid += d.Counts.Valid
+		t.Repaired += d.Counts.Repaired
+		for reason, n := range d.Counts.Malformed {
+			t.Malformed[reason] += n
+		}
+		if t.Example == nil {
+			t.Example = d.Example
+		}
+	}
+	return tables
+}
+
+// checkQuarantine stops a run that reads what hardly looks like ids.
+func (r *run) checkQuarantine(done map[int]unitExtracted) error {
+	if r.job.MaxQuarantined < 0 {
+		return nil
+	}
+	for _, t := range r.tableCounts(done) {
+		bad, cells := t.Rows-t.Nulls-t.Valid, t.Rows-t.Nulls
+		if cells == 0 || float64(bad) <= r.job.MaxQuarantined*float64(cells) {
+			continue
+		}
+		return r.limit(schemas.LimitHit{
+			Limit:  "max_quarantined",
+			Figure: fmt.Sprintf("%.2f%% (%d of the %d ids of table %s)", 100*float64(bad)/float64(cells), bad, cells, t.Table),
+			Allows: fmt.Sprintf("%g%%", 100*r.job.MaxQuarantined),
+		})
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+package sweep
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+	"optsweep/schemas/durable"
+)
+
+// testID is the n-th id of an endless, fixed series of raw EUIDs.
+func testID(n int) schemas.ID {
+	sum := sha256.Sum256(fmt.Append(nil, n))
+	id, err := schemas.FromRaw(append([]byte{0x10}, sum[:]...))
+	if err != nil {
+		panic(err)
+	}
+	return id
+}
+
+func testCell(n int) []byte { return testID(n).AppendText(nil) }
+
+// memoryTable is a table in memory that keeps the promises of Source and
+// Target.
+type memoryTable struct {
+	mu       sync.Mutex
+	units    []*memoryUnit
+	planErr  error
+	applyErr map[string]error           // by unit, before anything happens
+	lie      func(*schemas.Receipt)     // changes what Apply tells
+	onApply  func(u schemas.Unit)       // before commit
+	afterPub func(u schemas.Unit) error // after the change is visible
+	scanErr  map[string]error
+}
+
+type memoryUnit struct {
+	name    string
+	cells   [][]byte
+	since   []int64 // 0: no flag
+	version int
+}
+
+func (t *memoryTable) unit(name string) *memoryUnit {
+	for _, u := range t.units {
+		if u.name == name {
+			return u
+		}
+	}
+	return nil
+}
+
+func (t *memoryTable) Plan(context.Context) ([]schemas.Unit, []schemas.UnitFailure, error) {
+	if t.planErr != nil {
+		return nil, nil, t.planErr
+	}
+	var units []schemas.Unit
+	for _, u := range t.units {
+		units = append(units, schemas.Unit{Name: u.name, Location: u.name, Version: fmt.Sprint(u.version), Rows: int64(len(u.cells))})
+	}
+	return units, nil, nil
+}
+
+func (t *memoryTable) Version(_ context.Context, u schemas.Unit) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.unit(u.Name); m != nil {
+		return fmt.Sprint(m.version), nil
+	}
+	return "", errors.New("gone")
+}
+
+func (t *memoryTable) Scan(_ context.Context, u schemas.Unit, yield func(schemas.Cells) error) error {
+	if err := t.scanErr[u.Name]; err != nil {
+		return err
+	}
+	m := t.unit(u.Name)
+	if fmt.Sprint(m.version) != u.Version {
+		return errors.New("changed")
+	}
+	for first := 0; first < len(m.cells); first += 3 {
+		if err := yield(schemas.Cells{First: int64(first), Values: m.cells[first:min(first+3, len(m.cells))]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *memoryTable) Apply(_ context.Context, u schemas.Unit, since func([]byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	if err := t.applyErr[u.Name]; err != nil {
+		return schemas.Receipt{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.unit(u.Name)
+	r := schemas.Receipt{Table: u.Table, Unit: u.Name, VersionBefore: u.Version, VersionAfter: u.Version, Rows: int64(len(m.cells))}
+	if fmt.Sprint(m.version) != u.Version {
+		return r, errors.New("changed")
+	}
+	next := slices.Clone(m.since)
+	for i, cell := range m.cells {
+		if cell == nil {
+			r.Nulls++
+			continue
+		}
+		ms, ok := since(cell)
+		switch {
+		case !ok && next[i] != 0:
+			r.Kept++
+		case ok && next[i] == 0:
+			next[i] = ms
+			r.NewlyFlagged++
+		case ok && ms < next[i]:
+			next[i] = ms
+			r.MovedEarlier++
+		}
+		if ok {
+			r.OptedOut++
+		}
+	}
+	for _, ms := range next {
+		if ms != 0 {
+			r.Flagged++
+			r.Confirmed++
+		}
+	}
+	r.Changed = !slices.Equal(next, m.since)
+	if t.lie != nil {
+		t.lie(&r)
+	}
+	if !r.Changed {
+		return r, nil
+	}
+	if t.onApply != nil {
+		t.onApply(u)
+	}
+	r.VersionAfter = fmt.Sprint(m.version + 1)
+	if err := commit(r); err != nil {
+		return r, err
+	}
+	m.since = next
+	m.version++
+	if t.afterPub != nil {
+		return r, t.afterPub(u)
+	}
+	return r, nil
+}
+
+// listOperator answers from a map and keeps count of what it was asked.
+type listOperator struct {
+	mu       sync.Mutex
+	optedOut map[schemas.ID]int64
+	reject   map[schemas.ID]schemas.Reason
+	batch    int
+	parallel int
+	asked    map[schemas.ID]int
+	batches  int
+	fail     func(batch int) error // before the batch is answered
+}
+
+func (o *listOperator) Limits() (int, int) { return o.batch, o.parallel }
+
+func (o *listOperator) Check(_ context.Context, ids []schemas.ID) (schemas.Answer, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.batches++
+	a := schemas.Answer{AsOfMS: 1_700_000_000_000 + int64(len(ids))}
+	for _, id := range ids {
+		o.asked[id]++
+	}
+	if o.fail != nil {
+		if err := o.fail(o.batches); err != nil {
+			return a, err
+		}
+	}
+	for _, id := range ids {
+		if ms, ok := o.optedOut[id]; ok {
+			a.OptedOut = append(a.OptedOut, schemas.OptOut{ID: id, SinceMS: ms})
+		} else if reason, ok := o.reject[id]; ok {
+			a.Rejected = append(a.Rejected, schemas.Rejection{ID: id, Reason: reason})
+		}
+	}
+	return a, nil
+}
+
+type noProgress struct{}
+
+func (noProgress) Start(string, int64, string) {}
+func (noProgress) Add(int64)                   {}
+func (noProgress) Stop()                       {}
+
+// bench is everything a test needs for runs on one workspace.
+type bench struct {
+	t        testing.TB
+	dir      string
+	disk     durable.Disk
+	table    *memoryTable
+	operator *listOperator
+	job      Job
+	list     ListSink
+	clock    time.Time
+}
+
+// newBench makes a workspace and a table of two units: ids 0 to 59 with some
+// repeated, NULLs and malformed cells, of which every seventh is opted out.
+func newBench(t testing.TB) *bench {
+	b := &bench{t: t, dir: filepath.Join(t.TempDir(), "ws"), list: KeepList, clock: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)}
+	var first, second [][]byte
+	for n := range 40 {
+		first = append(first, testCell(n))
+		second = append(second, testCell(n+20))
+	}
+	first = append(first, nil, []byte("nobody@example.com"), append(testCell(7), ' '))
+	second = append(second, nil, nil, []byte("x"))
+	b.table = &memoryTable{units: []*memoryUnit{
+		{name: "a", cells: first, since: make([]int64, len(first))},
+		{name: "b", cells: second, since: make([]int64, len(second))},
+	}}
+	b.operator = &listOperator{optedOut: map[schemas.ID]int64{}, batch: 10, parallel: 1, asked: map[schemas.ID]int{}}
+	for n := 0; n < 200; n += 7 {
+		b.operator.optedOut[testID(n)] = int64(1_600_000_000_000 + n*1000)
+	}
+	b.job = Job{
+		Started:        schemas.RunStarted{Job: "test", ConfigDigest: "c1", ToolVersion: "v1", Scope: schemas.EUID, Environment: schemas.Production},
+		Rules:          schemas.Rules{Scope: schemas.EUID, Environment: schemas.Production},
+		Tables:         []Table{{Name: "crm", Source: b.table, Target: b.table}},
+		MaxQuarantined: -1, MaxNewFlags: -1, MaxDuration: time.Hour, Memory: 64 << 20, Workers: 1,
+	}
+	if err := CreateWorkspace(durable.Disk{}, b.dir, b.now); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) now() time.Time {
+	b.clock = b.clock.Add(time.Millisecond)
+	return b.clock
+}
+
+func (b *bench) run(ctx context.Context) (schemas.Report, error) {
+	w, err := OpenWorkspace(b.disk, b.dir, b.now, ledger.Owner{PID: os.Getpid()})
+	if err != nil {
+		return schemas.Report{}, err
+	}
+	defer w.Close()
+	return Run(ctx, b.job, Deps{
+		Workspace: w, Checker: b.operator, List: b.list, Progress: noProgress{},
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: b.now,
+	})
+}
+
+// mustRun runs to the end and checks the table against the operator's list.
+func (b *bench) mustRun() schemas.Report {
+	b.t.Helper()
+	rep, err := b.run(context.Background())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.checkFlags()
+	return rep
+}
+
+// checkFlags compares every flag with what the operator lists.
+func (b *bench) checkFlags() {
+	b.t.Helper()
+	for _, u := range b.table.units {
+		for i, cell := range u.cells {
+			id, _, reason := b.job.Rules.Parse(cell)
+			want := int64(0)
+			if cell != nil && reason == schemas.Valid {
+				want = b.operator.optedOut[id]
+			}
+			if u.since[i] != want {
+				b.t.Fatalf("unit %s row %d: flag %d, want %d", u.name, i, u.since[i], want)
+			}
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package sweep
+
+import (
+	"bufio"
+	"encoding/csv"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"optsweep/schemas"
+	"optsweep/schemas/durable"
+)
+
+// quarantine lists the cells of one unit that are no valid ids: a CSV file
+// with the columns table, unit, row (from 0), reason and cell (a pseudonym).
+// The file is made with the first bad cell.
+type quarantine struct {
+	disk       durable.Disk
+	path       string
+	unit       schemas.Unit
+	pseudonyms schemas.Pseudonyms
+	example    *schemas.BadCell
+
+	file *durable.File
+	buf  *bufio.Writer
+	csv  *csv.Writer
+}
+
+func newQuarantine(disk durable.Disk, path string, u schemas.Unit, p schemas.Pseudonyms) *quarantine {
+	return &quarantine{disk: disk, path: path, unit: u, pseudonyms: p}
+}
+
+func (q *quarantine) add(row int64, reason schemas.Reason, cell []byte) error {
+	name := q.pseudonyms.Cell(cell)
+	if q.file == nil {
+		if err := q.create(); err != nil {
+			return err
+		}
+		q.example = &schemas.BadCell{Unit: q.unit.Name, Row: row, Reason: reason, Pseudonym: name}
+	}
+	return q.csv.Write([]string{q.unit.Table, q.unit.Name, strconv.FormatInt(row, 10), string(reason), name})
+}
+
+// addID lists an id that has no verdict; it may stand in many rows.
+func (q *quarantine) addID(pseudonym string, reason schemas.Reason) error {
+	if q.file == nil {
+		if err := q.create(); err != nil {
+			return err
+		}
+	}
+	return q.csv.Write([]string{"", "", "", string(reason), pseudonym})
+}
+
+func (q *quarantine) create() (err error) {
+	if err := os.MkdirAll(filepath.Dir(q.path), 0o700); err != nil {
+		return err
+	}
+	if q.file, err = q.disk.Create(q.path, 0o600); err != nil {
+		return err
+	}
+	q.buf = bufio.NewWriterSize(q.file, 1<<16)
+	q.csv = csv.NewWriter(q.buf)
+	return q.csv.Write([]string{"table", "unit", "row", "reason", "cell"})
+}
+
+// publish puts the file in place if there is one.
+func (q *quarantine) publish() error {
+	if q.file == nil {
+		return nil
+	}
+	q.csv.Flush()
+	if err := q.csv.Error(); err != nil {
+		return err
+	}
+	if err := q.buf.Flush(); err != nil {
+		return err
+	}
+	return q.file.Publish()
+}
+
+func (q *quarantine) discard() {
+	if q.file != nil {
+		q.file.Discard()
+	}
+}

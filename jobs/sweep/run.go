@@ -1,0 +1,248 @@
+package sweep
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"optsweep/jobs/ledger"
+	"optsweep/jobs/report"
+	"optsweep/schemas"
+)
+
+// Names in the folder of a run.
+const (
+	planFile      = "plan.json"
+	reportFile    = "report.json"
+	extractLog    = "extract.ndjson"
+	checkLog      = "check.ndjson"
+	applyLog      = "apply.ndjson"
+	extractDir    = "extract"
+	shardsDir     = "shards"
+	quarantineDir = "quarantine"
+	spillDir      = "spill"
+)
+
+// run is one run under way.
+type run struct {
+	job     Job
+	deps    Deps
+	id      string
+	dir     string
+	started time.Time
+	units   []schemas.Unit // of all tables, in the order of the job
+
+	extracted  *schemas.Extracted
+	checked    *schemas.Checked
+	suppressed *schemas.SuppressionUpdated
+	failed     map[unitKey]bool // units that this run cannot treat
+
+	applySeconds float64
+	finished     bool
+}
+
+type unitKey struct{ table, unit string }
+
+func keyOf(u schemas.Unit) unitKey { return unitKey{u.Table, u.Name} }
+
+func (r *run) now() time.Time { return r.deps.Now() }
+
+func (r *run) path(name ...string) string {
+	return filepath.Join(append([]string{r.dir}, name...)...)
+}
+
+func (r *run) append(typ schemas.EventType, data any) error {
+	return r.deps.Workspace.append(r.id, typ, data)
+}
+
+func (r *run) events() []schemas.Event { return r.deps.Workspace.last }
+
+// report builds the report and puts it into the run's folder.
+func (r *run) report() (schemas.Report, error) {
+	rep, err := report.Build(r.id, r.events())
+	if err != nil {
+		return schemas.Report{Run: r.id}, err
+	}
+	data, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		return rep, err
+	}
+	return rep, r.deps.Workspace.disk.WriteFile(r.path(reportFile), append(data, '\n'), 0o600)
+}
+
+// begin takes up the unfinished run of the workspace or starts a new one.
+func begin(ctx context.Context, job Job, deps Deps) (*run, error) {
+	r := &run{job: job, deps: deps, failed: map[unitKey]bool{}}
+	if r.loadUnfinished() {
+		why, err := r.unfit(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if why == "" {
+			deps.Log.Info("going on with an unfinished run", "run", r.id, "started", r.started)
+			return r, r.append(schemas.EventRunResumed, struct{}{})
+		}
+		deps.Log.Warn("giving up an unfinished run", "run", r.id, "reason", why)
+		ended := schemas.RunEnded{Status: schemas.StatusAbandoned, Message: why}
+		if err := r.append(schemas.EventRunAbandoned, ended); err != nil {
+			return nil, err
+		}
+	}
+	return start(job, deps)
+}
+
+// loadUnfinished reads the state of the last run from the ledger and tells
+// whether it has not ended.
+func (r *run) loadUnfinished() bool {
+	for _, e := range r.events() {
+		r.id = e.Run
+		switch e.Type {
+		case schemas.EventRunStarted:
+			r.started = e.Time
+		case schemas.EventExtracted:
+			r.extracted = new(schemas.Extracted)
+			_ = json.Unmarshal(e.Data, r.extracted)
+		case schemas.EventChecked:
+			r.checked = new(schemas.Checked)
+			_ = json.Unmarshal(e.Data, r.checked)
+		case schemas.EventSuppressionUpdated:
+			r.suppressed = new(schemas.SuppressionUpdated)
+			_ = json.Unmarshal(e.Data, r.suppressed)
+		case schemas.EventUnitFailed:
+			var f schemas.UnitFailed
+			_ = json.Unmarshal(e.Data, &f)
+			r.failed[unitKey{f.Table, f.Unit}] = true
+		case schemas.EventRunFinished, schemas.EventRunAbandoned:
+			return false
+		}
+	}
+	r.dir = r.deps.Workspace.runDir(r.id)
+	return r.id != ""
+}
+
+// unfit says why the unfinished run cannot be taken up, or nothing.
+func (r *run) unfit(ctx context.Context) (string, error) {
+	var before schemas.RunStarted
+	if err := json.Unmarshal(r.events()[0].Data, &before); err != nil {
+		return "", err
+	}
+	switch now := r.job.Started; {
+	case before.ConfigDigest != now.ConfigDigest:
+		return "the job file has changed", nil
+	case before.DryRun != now.DryRun:
+		return "one is a dry run, the other is not", nil
+	case before != now:
+		return "the version of optsweep or the operator has changed", nil
+	case r.now().Sub(r.started) >= r.job.MaxDuration:
+		return "it is older than max_duration", nil
+	}
+	p, err := r.loadPlan()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // killed before the plan was made
+	}
+	if err != nil {
+		return err.Error(), nil
+	}
+	done, err := r.loadApplied()
+	if err != nil {
+		return "", err
+	}
+	for _, u := range p.Units {
+		if r.failed[keyOf(u)] {
+			continue
+		}
+		version, err := r.source(u.Table).Version(ctx, u)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if err != nil || version != u.Version && !done.explains(u, version) {
+			return fmt.Sprintf("%s, %s has changed since it was planned", u.Table, u.Name), nil
+		}
+	}
+	return "", nil
+}
+
+// start makes a new run. Ids that earlier runs extracted are removed: they
+// were good for those runs alone.
+func start(job Job, deps Deps) (*run, error) {
+	ws := deps.Workspace
+	if err := ws.dropIDs(); err != nil {
+		return nil, err
+	}
+	now := deps.Now().UTC().Truncate(time.Millisecond)
+	id := now.Format("20060102T150405.000Z")
+	r := &run{job: job, deps: deps, id: id, dir: ws.runDir(id), started: now, failed: map[unitKey]bool{}}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := ws.disk.SyncDir(filepath.Dir(r.dir)); err != nil {
+		return nil, err
+	}
+	deps.Log.Info("starting a run", "run", id, "job", job.Started.Job, "dry_run", job.Started.DryRun)
+	return r, r.append(schemas.EventRunStarted, job.Started)
+}
+
+// dropIDs removes the id files of all runs.
+func (w *Workspace) dropIDs() error {
+	runs, err := os.ReadDir(filepath.Join(w.dir, runsDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range runs {
+		for _, name := range []string{extractDir, shardsDir, spillDir} {
+			if err := os.RemoveAll(filepath.Join(w.dir, runsDir, e.Name(), name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) source(table string) Source {
+	for _, t := range r.job.Tables {
+		if t.Name == table {
+			return t.Source
+		}
+	}
+	return missingTable{table}
+}
+
+// missingTable stands for a table that an old plan names and the job does not.
+type missingTable struct{ name string }
+
+func (m missingTable) err() error { return fmt.Errorf("the job has no table %q", m.name) }
+
+func (m missingTable) Plan(context.Context) ([]schemas.Unit, []schemas.UnitFailure, error) {
+	return nil, nil, m.err()
+}
+
+func (m missingTable) Version(context.Context, schemas.Unit) (string, error) { return "", m.err() }
+
+func (m missingTable) Scan(context.Context, schemas.Unit, func(schemas.Cells) error) error {
+	return m.err()
+}
+
+func (m missingTable) Apply(context.Context, schemas.Unit, func([]byte) (int64, bool), func(schemas.Receipt) error) (schemas.Receipt, error) {
+	return schemas.Receipt{}, m.err()
+}
+
+// openJournal opens a journal of the run and passes its events to each.
+func (r *run) openJournal(name string, each func(schemas.Event) error) (*ledger.Chain, error) {
+	return ledger.OpenOrCreate(r.deps.Workspace.disk, r.path(name), r.deps.Now, each)
+}
+
+// fail records a unit that this run cannot treat; the others go on.
+func (r *run) fail(phase string, f schemas.UnitFailure) error {
+	r.failed[unitKey{f.Table, f.Unit}] = true
+	r.deps.Log.Error("a unit failed", "phase", phase, "table", f.Table, "unit", f.Unit, "error", f.Error)
+	return r.append(schemas.EventUnitFailed, schemas.UnitFailed{Phase: phase, UnitFailure: f})
+}
+
+func failure(u schemas.Unit, err error) schemas.UnitFailure {
+	return schemas.UnitFailure{Table: u.Table, Unit: u.Name, Error: err.Error(), Hint: schemas.HintOf(err)}
+}

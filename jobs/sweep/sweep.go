@@ -1,0 +1,192 @@
+// Package sweep is the main job: it takes the ids out of every table, has them
+// checked, and writes the flags back, in five phases that each leave their
+// result in the workspace:
+//
+//	plan -> extract -> check -> apply -> report
+//
+// A run that was killed in any of them is taken up again by the next Run with
+// the same job. The package owns the seams to the outside; connectors fit them
+// without knowing it.
+package sweep
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"optsweep/jobs/report"
+	"optsweep/schemas"
+)
+
+// Source reads one table.
+type Source interface {
+	// Plan lists the units of the table in a stable order. A unit that cannot
+	// be treated is a UnitFailure; the error is for a table that cannot be
+	// listed at all.
+	Plan(ctx context.Context) ([]schemas.Unit, []schemas.UnitFailure, error)
+	// Version tells the present version of a unit.
+	Version(ctx context.Context, u schemas.Unit) (string, error)
+	// Scan passes on every cell of the id column in row order, from one
+	// goroutine at a time. It fails if the unit is no longer at u.Version.
+	Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cells) error) error
+}
+
+// Target writes one table.
+type Target interface {
+	// Apply flags the rows for which since knows a time (Unix ms). It never
+	// clears a flag or moves one to a later time. Before the change becomes
+	// visible it calls commit with the receipt and gives up if that fails. It
+	// fails, with nothing changed, if the unit is no longer at u.Version.
+	// Applying the same flags again changes nothing.
+	Apply(ctx context.Context, u schemas.Unit, since func(cell []byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error)
+}
+
+// Checker asks for verdicts. A returned error means that no id of the batch
+// has one. Retrying is the checker's duty.
+type Checker interface {
+	Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, error)
+	// Limits gives the largest batch, and how many calls of Check may be under
+	// way at a time.
+	Limits() (batch, parallel int)
+}
+
+// Progress is told how far a phase has come. Add is called concurrently.
+type Progress interface {
+	Start(phase string, total int64, unit string)
+	Add(n int64)
+	Stop()
+}
+
+// Table is one table of a job.
+type Table struct {
+	Name   string
+	Source Source
+	Target Target
+}
+
+// Job is what a run has to do.
+type Job struct {
+	Started        schemas.RunStarted // who asks whom; a run is resumed only if it is equal
+	Rules          schemas.Rules
+	Tables         []Table
+	MaxQuarantined float64       // share of a table's non-null cells, 0 to 1; negative: no limit
+	MaxNewFlags    float64       // share of the distinct ids, 0 to 1; negative: no limit
+	MaxDuration    time.Duration // of a run, resumptions included
+	Memory         int64         // bytes
+	Workers        int           // tasks side by side
+}
+
+// Deps are the surroundings of a run.
+type Deps struct {
+	Workspace *Workspace
+	Checker   Checker
+	Canaries  func(ctx context.Context) (int, error) // asks the canaries and tells how many; nil: none
+	Retries   func() int64                           // retries so far; nil: not counted
+	List      ListSink
+	Progress  Progress
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Run takes up the unfinished run of the workspace, if it is of this job, or
+// makes a new one, and brings it to its end. The report is valid with and
+// without an error, unless its Run is empty.
+func Run(ctx context.Context, job Job, deps Deps) (schemas.Report, error) {
+	r, err := begin(ctx, job, deps)
+	if err != nil {
+		return schemas.Report{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, job.MaxDuration-r.now().Sub(r.started), errDeadline)
+	defer cancel()
+	err = r.phases(ctx)
+	if err != nil {
+		err = r.interrupt(ctx, err)
+	}
+	rep, reportErr := r.report()
+	return rep, errors.Join(err, reportErr)
+}
+
+var errDeadline = errors.New("max_duration has passed")
+
+func (r *run) phases(ctx context.Context) error {
+	if err := r.plan(ctx); err != nil {
+		return err
+	}
+	if len(r.units) == 0 {
+		return r.finish() // nothing that could be asked about
+	}
+	for _, phase := range []func(context.Context) error{r.extract, r.check, r.apply} {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+	}
+	return r.finish()
+}
+
+// interrupt records why the run ends before it is finished. A run stopped by a limit is over;
+// any other can be resumed.
+func (r *run) interrupt(ctx context.Context, err error) error {
+	if r.finished {
+		return err
+	}
+	if ctx.Err() != nil {
+		if errors.Is(context.Cause(ctx), errDeadline) {
+			err = r.limit(schemas.LimitHit{Limit: "max_duration", Figure: r.now().Sub(r.started).Round(time.Second).String(), Allows: r.job.MaxDuration.String()})
+		} else {
+			err = schemas.Errorf(schemas.Cancelled, "run %s was cancelled", r.id).WithHint("the same command goes on where it stopped")
+		}
+	}
+	ended := schemas.RunEnded{Status: schemas.StatusInterrupted, Class: schemas.ClassOf(err).String(), Message: err.Error()}
+	typ := schemas.EventRunInterrupted
+	if schemas.ClassOf(err) == schemas.Limit {
+		ended.Status, typ = schemas.StatusStopped, schemas.EventRunFinished
+	}
+	if appendErr := r.append(typ, ended); appendErr != nil {
+		err = errors.Join(err, appendErr)
+	}
+	return err
+}
+
+// limit records that a safety limit was hit and returns the error for it.
+func (r *run) limit(hit schemas.LimitHit) error {
+	if err := r.append(schemas.EventLimitHit, hit); err != nil {
+		return err
+	}
+	return schemas.Errorf(schemas.Limit, "stopped by a safety limit: %s is %s, allowed is %s", hit.Limit, hit.Figure, hit.Allows).
+		WithHint("find out why; if it is right, raise limits.%s in the job file", hit.Limit)
+}
+
+// finish closes the run. Its status follows from what the ledger holds.
+func (r *run) finish() error {
+	rep, err := report.Build(r.id, r.events())
+	if err != nil {
+		return err
+	}
+	ended := schemas.RunEnded{Status: rep.Status, Apply: r.applySeconds}
+	var failure *schemas.Error
+	switch rep.Status {
+	case schemas.StatusPartial:
+		failure = schemas.Errorf(schemas.Partial, "%d of the units could not be reconciled", len(rep.Failures)).
+			WithHint("mend what is listed under not reconciled and run the same command again")
+	case schemas.StatusFailed:
+		failure = schemas.Errorf(schemas.Failed, "nothing could be reconciled")
+		for _, l := range rep.Laws {
+			if !l.OK {
+				failure = schemas.Errorf(schemas.Failed, "the figures do not add up: %s %s: %s", l.Table, l.Name, l.Detail).
+					WithHint("rows may have been missed; keep the workspace and report this as a bug")
+			}
+		}
+	}
+	if failure != nil {
+		ended.Class, ended.Message = failure.Class.String(), failure.Msg
+	}
+	if err := r.append(schemas.EventRunFinished, ended); err != nil {
+		return err
+	}
+	r.finished = true
+	if failure != nil {
+		return failure
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package sweep
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+	"optsweep/schemas/durable"
+)
+
+// WorkspaceFormat is the version of the workspace's layout that this package
+// writes and reads.
+const WorkspaceFormat = 1
+
+// Names in a workspace.
+const (
+	workspaceFile = "workspace.json"
+	ledgerFile    = "ledger.ndjson"
+	leaseFile     = "lease"
+	keyFile       = "pseudonym.key"
+	runsDir       = "runs"
+)
+
+// identity is the content of workspace.json, written last: a workspace without
+// it was never whole.
+type identity struct {
+	Format  int       `json:"format"`
+	Created time.Time `json:"created"`
+}
+
+// Workspace is the folder that holds every durable artefact of runs. While it
+// is open no other process can open it.
+type Workspace struct {
+	Pseudonyms schemas.Pseudonyms
+
+	dir    string
+	disk   durable.Disk
+	lease  *ledger.Lease
+	ledger *ledger.Chain
+	last   []schemas.Event            // of the last run
+	list   schemas.SuppressionUpdated // the suppression list in force
+}
+
+// CreateWorkspace makes a workspace in dir, which may exist but must hold none.
+func CreateWorkspace(disk durable.Disk, dir string, now func() time.Time) error {
+	if _, err := os.Stat(filepath.Join(dir, workspaceFile)); err == nil {
+		return schemas.Errorf(schemas.Usage, "%s is a workspace already", dir)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, runsDir), 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return err
+	}
+	chain, err := ledger.Create(disk, filepath.Join(dir, ledgerFile), now)
+	if errors.Is(err, fs.ErrExist) {
+		// A ledger without workspace.json: an earlier attempt was cut short,
+		// or workspace.json was lost. The ledger is kept in either case.
+		chain, err = ledger.Open(disk, filepath.Join(dir, ledgerFile), now, func(schemas.Event) error {
+			return schemas.Errorf(schemas.Failed, "%s holds a ledger with events but no %s", dir, workspaceFile).
+				WithHint("restore %s from a copy of the workspace, or choose another folder", workspaceFile)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	defer chain.Close()
+	var key [32]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return err
+	}
+	if err := disk.WriteFile(filepath.Join(dir, keyFile), key[:], 0o600); err != nil {
+		return err
+	}
+	data, err := json.Marshal(identity{Format: WorkspaceFormat, Created: now().UTC()})
+	if err != nil {
+		return err
+	}
+	if err := disk.WriteFile(filepath.Join(dir, workspaceFile), append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	_, err = chain.Append("", schemas.EventWorkspaceCreated, identity{Format: WorkspaceFormat})
+	return err
+}
+
+// OpenWorkspace opens the workspace in dir and takes its lease. me is shown to
+// whoever is turned away meanwhile.
+func OpenWorkspace(disk durable.Disk, dir string, now func() time.Time, me ledger.Owner) (*Workspace, error) {
+	if err := checkIdentity(dir); err != nil {
+		return nil, err
+	}
+	lease, err := ledger.Acquire(filepath.Join(dir, leaseFile), "the workspace "+dir, me)
+	if err != nil {
+		return nil, err
+	}
+	w := &Workspace{dir: dir, disk: disk, lease: lease}
+	if err := w.load(now); err != nil {
+		return nil, errors.Join(err, lease.Release())
+	}
+	return w, nil
+}
+
+func checkIdentity(dir string) error {
+	data, err := os.ReadFile(filepath.Join(dir, workspaceFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return schemas.Errorf(schemas.Usage, "%s is not a workspace", dir).
+			WithHint("make one with: optsweep init; if there was one, look for it first: it holds the ledger and the suppression list")
+	}
+	if err != nil {
+		return err
+	}
+	var id identity
+	if err := json.Unmarshal(data, &id); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(dir, workspaceFile), err)
+	}
+	if id.Format != WorkspaceFormat {
+		return schemas.Errorf(schemas.Usage, "the workspace %s has format %d, this version of optsweep reads format %d", dir, id.Format, WorkspaceFormat).
+			WithHint("use the version of optsweep that wrote it, or a newer one")
+	}
+	return nil
+}
+
+func (w *Workspace) load(now func() time.Time) error {
+	key, err := os.ReadFile(filepath.Join(w.dir, keyFile))
+	if err != nil {
+		return err
+	}
+	if len(key) != 32 {
+		return fmt.Errorf("%s: %d bytes, want 32", filepath.Join(w.dir, keyFile), len(key))
+	}
+	w.Pseudonyms = schemas.NewPseudonyms([32]byte(key))
+	w.ledger, err = ledger.Open(w.disk, filepath.Join(w.dir, ledgerFile), now, w.remember)
+	if errors.Is(err, fs.ErrNotExist) {
+		return schemas.Errorf(schemas.Failed, "the workspace %s has lost its ledger", w.dir).
+			WithHint("restore %s from a copy; it is the proof of every run and is never made anew", ledgerFile)
+	}
+	return err
+}
+
+// remember keeps the events of the last run while the ledger is read.
+func (w *Workspace) remember(e schemas.Event) error {
+	switch e.Type {
+	case schemas.EventRunStarted:
+		w.last = nil
+	case schemas.EventSuppressionUpdated:
+		var v schemas.SuppressionUpdated
+		if err := json.Unmarshal(e.Data, &v); err != nil {
+			return fmt.Errorf("event %d of the ledger: %w", e.Seq, err)
+		}
+		if !v.Preview {
+			w.list = v
+		}
+	}
+	if e.Run != "" {
+		w.last = append(w.last, e)
+	}
+	return nil
+}
+
+// append adds an event to the ledger.
+func (w *Workspace) append(run string, typ schemas.EventType, data any) error {
+	e, err := w.ledger.Append(run, typ, data)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	return w.remember(e)
+}
+
+// Close gives the workspace back.
+func (w *Workspace) Close() error {
+	return errors.Join(w.ledger.Close(), w.lease.Release())
+}
+
+// Dir is the folder of the workspace.
+func (w *Workspace) Dir() string { return w.dir }
+
+func (w *Workspace) runDir(run string) string { return filepath.Join(w.dir, runsDir, run) }
