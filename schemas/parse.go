@@ -2,7 +2,8 @@ package schemas
 
 import (
 	"bytes"
-	"encoding/base64"
+	"encoding/binary"
+	"unicode"
 )
 
 // Reason says why a cell of an id column has no verdict.
@@ -13,7 +14,7 @@ type Reason string
 const (
 	Valid            Reason = ""
 	Empty            Reason = "empty"             // no characters, or only white space
-	Whitespace       Reason = "whitespace"        // white space inside
+	Whitespace       Reason = "whitespace"        // white space inside, or around and not ASCII
 	LooksLikeEmail   Reason = "looks_like_email"  // directly identifying: the wrong column
 	LooksLikePhone   Reason = "looks_like_phone"  // directly identifying: the wrong column
 	LooksLikeToken   Reason = "looks_like_token"  // an advertising token, not a raw id
@@ -63,19 +64,19 @@ type Rules struct {
 }
 
 // Parse validates one cell. It returns the id and Valid, or the reason why
-// there is none; repaired is true when white space around an otherwise valid
-// id was ignored.
+// there is none; repaired is true when ASCII white space around an otherwise
+// valid id was ignored.
 //
 // It is stricter than the operator on purpose: the operator looks ids up as
 // exact text, so any other spelling of an opted-out id would read as "not
 // opted out" (operator UIDOperatorVerticle.handleOptoutStatus).
 func (r Rules) Parse(cell []byte) (id ID, repaired bool, reason Reason) {
-	if len(cell) != TextSize || !decode(cell, &id) {
+	if !decode(cell, &id) {
 		trimmed := bytes.Trim(cell, " \t\r\n\v\f")
-		repaired = len(trimmed) != len(cell)
-		if !repaired || len(trimmed) != TextSize || !decode(trimmed, &id) {
+		if !decode(trimmed, &id) {
 			return ID{}, false, explain(trimmed)
 		}
+		repaired = true
 	}
 	if reason = r.check(&id); reason != Valid {
 		return ID{}, false, reason
@@ -131,47 +132,49 @@ func reserved(id *ID) bool {
 	return true
 }
 
-// sextets maps a character of standard base64 to its 6 bits, all others to
-// 0x80. encoding/base64 is not used for this: it skips line breaks.
-var sextets = func() (t [256]uint8) {
-	for i := range t {
-		t[i] = 0x80
-	}
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-	for i := range len(alphabet) {
-		t[alphabet[i]] = uint8(i)
-	}
-	return t
-}()
+// sextets maps a character of standard base64 to its 6 bits and every other
+// one to a value with bit 7 set.
+const sextets = "" +
+	none + none + // 0x00 to 0x1F
+	"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x3E\x80\x80\x80\x3F" + // + /
+	"\x34\x35\x36\x37\x38\x39\x3A\x3B\x3C\x3D\x80\x80\x80\x80\x80\x80" + // 0 to 9
+	"\x80\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C\x0D\x0E" + // A to O
+	"\x0F\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x80\x80\x80\x80\x80" + // P to Z
+	"\x80\x1A\x1B\x1C\x1D\x1E\x1F\x20\x21\x22\x23\x24\x25\x26\x27\x28" + // a to o
+	"\x29\x2A\x2B\x2C\x2D\x2E\x2F\x30\x31\x32\x33\x80\x80\x80\x80\x80" + // p to z
+	none + none + none + none + none + none + none + none // 0x80 to 0xFF
+
+const none = "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
 
 // decode reads exactly TextSize characters of canonical standard base64.
-func decode(src []byte, id *ID) bool {
-	_ = src[TextSize-1]
-	if src[43] != '=' {
-		return decodeGroups(src, id[:], 11)
-	}
-	id[0] = v2Tag
-	if !decodeGroups(src, id[1:], 10) {
+// encoding/base64 is slower, and skips line breaks.
+func decode(text []byte, id *ID) bool {
+	if len(text) != TextSize {
 		return false
 	}
-	a, b, c := sextets[src[40]], sextets[src[41]], sextets[src[42]]
-	if (a|b|c)&0x80 != 0 || c&3 != 0 {
-		return false
+	first, last := 0, text[43] // first: where the bytes start in id
+	if last == '=' {
+		first, last = 1, 'A'
+		id[0] = v2Tag
 	}
-	id[31] = a<<2 | b>>4
-	id[32] = b<<4 | c>>2
-	return true
-}
-
-func decodeGroups(src, dst []byte, groups int) bool {
-	var bad uint8
-	for g := 0; g < groups; g++ {
-		s, d := src[g*4:g*4+4:g*4+4], dst[g*3:g*3+3:g*3+3]
-		a, b, c, e := sextets[s[0]], sextets[s[1]], sextets[s[2]], sextets[s[3]]
-		bad |= a | b | c | e
-		d[0] = a<<2 | b>>4
-		d[1] = b<<4 | c>>2
-		d[2] = c<<6 | e
+	var bad byte
+	for i := range 5 {
+		c, to := text[8*i:8*i+8], id[first+6*i:first+6*i+8]
+		s0, s1, s2, s3 := sextets[c[0]], sextets[c[1]], sextets[c[2]], sextets[c[3]]
+		s4, s5, s6, s7 := sextets[c[4]], sextets[c[5]], sextets[c[6]], sextets[c[7]]
+		bad |= s0 | s1 | s2 | s3 | s4 | s5 | s6 | s7
+		// The last two of the eight bytes are overwritten by the next six.
+		binary.BigEndian.PutUint64(to, uint64(s0)<<58|uint64(s1)<<52|uint64(s2)<<46|uint64(s3)<<40|
+			uint64(s4)<<34|uint64(s5)<<28|uint64(s6)<<22|uint64(s7)<<16)
+	}
+	s0, s1, s2, s3 := sextets[text[40]], sextets[text[41]], sextets[text[42]], sextets[last]
+	bad |= s0 | s1 | s2 | s3
+	id[first+30] = s0<<2 | s1>>4
+	id[first+31] = s1<<4 | s2>>2
+	if first == 0 {
+		id[32] = s2<<6 | s3
+	} else if s2&3 != 0 {
+		return false // canonical text leaves these bits 0
 	}
 	return bad&0x80 == 0
 }
@@ -180,57 +183,69 @@ func decodeGroups(src, dst []byte, groups int) bool {
 // than a broken id: tokens have 180 characters and more.
 const tokenSize = 100
 
-// explain names what a cell is that is no id. It runs off the fast path.
+// explain names what a cell is that decode refused, white space around it
+// gone. The first rule that fits decides. It runs off the fast path.
 func explain(cell []byte) Reason {
-	var letters, digits, hex, urlsafe, std, space, at int
-	for _, c := range cell {
-		switch {
-		case c >= '0' && c <= '9':
-			digits++
-			hex++
-		case c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F':
-			letters++
-			hex++
-		case c >= 'g' && c <= 'z' || c >= 'G' && c <= 'Z':
-			letters++
-		case c == '-' || c == '_':
-			urlsafe++
-		case c == '+' || c == '/' || c == '=':
-			std++
-		case c == '@':
-			at++
-		case c == ' ' || c >= '\t' && c <= '\r':
-			space++
-		}
-	}
 	n := len(cell)
-	base64ish := letters+digits+urlsafe+std == n
 	switch {
 	case n == 0:
 		return Empty
-	case at > 0:
+	case bytes.IndexByte(cell, '@') >= 0:
 		return LooksLikeEmail
-	case cell[0] == '+' && digits == n-1 && n >= 8 && n <= 16:
+	case isPhone(cell):
 		return LooksLikePhone
-	case space > 0:
+	case bytes.ContainsFunc(cell, unicode.IsSpace):
 		return Whitespace
-	case hex == n && (n == 32 || n == 40 || n == 64 || n == 128):
+	case isHash(cell):
 		return HexHash
-	case base64ish && n >= tokenSize:
+	}
+	digits := bytes.TrimRight(cell, "=")
+	var std, urlSafe int
+	for _, c := range digits {
+		switch {
+		case c == '-' || c == '_':
+			urlSafe++
+		case sextets[c]&0x80 == 0:
+			std++
+		}
+	}
+	// How many characters base64 of any bytes can have.
+	padded, unpadded := n%4 == 0 && n-len(digits) <= 2, n == len(digits) && n%4 != 1
+	switch {
+	case std+urlSafe != len(digits) || !padded && !unpadded:
+		return NotBase64
+	case n >= tokenSize:
 		return LooksLikeToken
-	case base64ish && urlsafe > 0 && (n == TextSize || n == TextSize-1):
+	case urlSafe > 0 && (n == TextSize || n == TextSize-1):
 		return URLSafeBase64
-	case base64ish && urlsafe == 0 && std == bytes.Count(cell, []byte{'+'})+bytes.Count(cell, []byte{'/'}) && n == TextSize-1:
+	case urlSafe > 0:
+		return NotBase64
+	case n == TextSize-1:
 		return MissingPadding
-	}
-	if _, err := base64.StdEncoding.Strict().DecodeString(string(cell)); err == nil {
+	case n == TextSize && len(digits) == TextSize-1:
+		return NonCanonical // why else would decode refuse it?
+	default:
 		return BadLength
 	}
-	if _, err := base64.StdEncoding.DecodeString(string(cell)); err == nil && n == TextSize {
-		return NonCanonical
+}
+
+// isPhone tells whether cell is an international phone number: "+", then 7 to
+// 15 digits (ITU-T E.164) with the usual marks between them.
+func isPhone(cell []byte) bool {
+	digits := 0
+	for _, c := range cell {
+		if c >= '0' && c <= '9' {
+			digits++
+		}
 	}
-	if _, err := base64.RawStdEncoding.DecodeString(string(cell)); err == nil {
-		return BadLength
+	return cell[0] == '+' && digits >= 7 && digits <= 15 && len(bytes.Trim(cell, "+0123456789 -.()/")) == 0
+}
+
+// isHash tells whether cell is a hash in hexadecimal: MD5, SHA-1 or SHA-2.
+func isHash(cell []byte) bool {
+	switch len(cell) {
+	case 32, 40, 56, 64, 96, 128:
+		return len(bytes.Trim(cell, "0123456789abcdefABCDEF")) == 0
 	}
-	return NotBase64
+	return false
 }

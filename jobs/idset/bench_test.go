@@ -3,6 +3,7 @@ package idset
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
@@ -111,4 +112,100 @@ func BenchmarkBuild(b *testing.B) {
 		}
 	}
 	reportPerID(b, len(ids))
+}
+
+// BenchmarkMerge merges unit files into shards.
+func BenchmarkMerge(b *testing.B) {
+	for _, units := range []int{1, 2, 16, 256, 1000} {
+		b.Run(fmt.Sprintf("units=%d", units), func(b *testing.B) {
+			const n = 1_000_000
+			dir := b.TempDir()
+			opts := MergeOptions{Options: Options{Spill: dir, Memory: 256 << 20}}
+			paths := writeUnits(b, opts.Options, dir, randomIDs(1, n), units)
+			for b.Loop() {
+				m, err := Merge(context.Background(), opts, paths, dir)
+				if err != nil || m.IDs != n {
+					b.Fatal(m.IDs, err)
+				}
+			}
+			reportPerID(b, n)
+		})
+	}
+}
+
+// writeUnits spreads ids over unit files.
+func writeUnits(tb testing.TB, opts Options, dir string, ids []schemas.ID, units int) (paths []string) {
+	b := NewBuilder(opts)
+	defer b.Close()
+	for i := range units {
+		if err := b.Add(ids[i*len(ids)/units : (i+1)*len(ids)/units]); err != nil {
+			tb.Fatal(err)
+		}
+		path := filepath.Join(dir, fmt.Sprintf("unit-%d.ids", i))
+		if _, err := b.WriteFile(context.Background(), path); err != nil {
+			tb.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func BenchmarkReader(b *testing.B) {
+	const n = 1_000_000
+	dir := b.TempDir()
+	opts := MergeOptions{Options: Options{Spill: dir}}
+	if _, err := Merge(context.Background(), opts, writeUnits(b, opts.Options, dir, randomIDs(1, n), 1), dir); err != nil {
+		b.Fatal(err)
+	}
+	batch := make([]schemas.ID, 5000)
+	for b.Loop() {
+		r, err := OpenReader(dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for {
+			if _, err := r.Next(batch); err == io.EOF {
+				break
+			} else if err != nil {
+				b.Fatal(err)
+			}
+		}
+		r.Close()
+	}
+	reportPerID(b, n)
+}
+
+// BenchmarkLookup looks up cells of which 3 % are opted out.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range []int{150_000, 10_000_000} {
+		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {
+			ids := randomIDs(2, n)
+			set := NewOptedOut(rules, n)
+			for i := range ids {
+				if err := set.Add(schemas.OptOut{ID: ids[i], SinceMS: int64(i)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			cells := cellsOf(1_000_000)
+			var text []byte
+			for i := range len(cells.Values) * 3 / 100 {
+				text = ids[i].AppendText(text)
+				cells.Values[i*33] = text[i*schemas.TextSize:]
+				cells.Values[i*33] = cells.Values[i*33][:schemas.TextSize]
+			}
+			for b.Loop() {
+				hits := 0
+				for _, c := range cells.Values {
+					if _, ok := set.Since(c); ok {
+						hits++
+					}
+				}
+				if hits != len(cells.Values)*3/100 {
+					b.Fatal(hits)
+				}
+			}
+			reportPerID(b, len(cells.Values))
+			b.ReportMetric(float64(set.Bytes())/float64(set.Len()), "B/entry")
+		})
+	}
 }

@@ -4,7 +4,7 @@ import "optsweep/schemas"
 
 const (
 	parts        = 256 // by the first byte of the order
-	chunkRecords = 64
+	chunkRecords = 256
 	chunkBytes   = chunkRecords * idWidth
 )
 

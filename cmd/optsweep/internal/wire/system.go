@@ -1,0 +1,60 @@
+// Package wire is the composition root: the only place that knows both the
+// jobs and the connectors. It builds what a command needs out of a validated
+// job file, proves that the connectors fit the seams, and holds no logic of
+// its own.
+package wire
+
+import (
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"optsweep/jobs/config"
+	"optsweep/jobs/ledger"
+	"optsweep/jobs/sweep"
+	"optsweep/schemas/durable"
+)
+
+// Progress is told how far a phase has come.
+type Progress = sweep.Progress
+
+// System is what the process lends to a command.
+type System struct {
+	LookupEnv func(string) (string, bool)
+	Log       *slog.Logger
+	Progress  Progress
+	Now       func() time.Time
+}
+
+// owner says to other processes who holds a lease.
+func (s System) owner(job *config.Job) ledger.Owner {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return ledger.Owner{PID: os.Getpid(), Host: host, Since: s.Now(), Job: job.Name}
+}
+
+// CreateWorkspace makes the job's workspace.
+func CreateWorkspace(s System, job *config.Job) error {
+	return sweep.CreateWorkspace(durable.Disk{}, job.Workspace, s.Now)
+}
+
+// Version is the version that this binary was built from.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version := info.Main.Version
+	if version == "" || version == "(devel)" {
+		version = "devel"
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				version += "-" + s.Value[:12]
+			}
+		}
+	}
+	return version
+}

@@ -1,0 +1,234 @@
+package chunk
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+
+	"optsweep/connectors/parquet/footer"
+)
+
+const (
+	maxDelta    = 1 << 23 // values of a delta encoded page: arrow keeps 8 bytes for each
+	maxExpanded = 1 << 30 // bytes of a DELTA_BYTE_ARRAY page with all prefixes written out
+)
+
+var errDelta = errors.New("has damaged delta encoded values")
+
+// checkValues proves what the column readers of arrow v17 take for granted of
+// a data page: that the values they will be asked for are there, so that they
+// neither stop short, nor allocate beyond the page, nor reach outside the
+// dictionary of size entries. PLAIN needs no proof, they check it themselves.
+func checkValues(pg page, bytes bool, entries int) error {
+	switch pg.encoding {
+	case footer.Plain:
+		if !bytes && len(pg.data)/8 < pg.values {
+			return errors.New("ends within its values")
+		}
+		return nil
+	case footer.PlainDictionary, footer.RLEDictionary:
+		return checkIndexes(pg, entries)
+	case footer.DeltaBinaryPacked:
+		if bytes {
+			break
+		}
+		_, err := walkDelta(pg.data, pg.values, 64, nil)
+		return err
+	case footer.DeltaLength:
+		if !bytes {
+			break
+		}
+		return checkLengths(pg.data, pg.values, nil)
+	case footer.DeltaByteArray:
+		if !bytes {
+			break
+		}
+		prefixes := make([]int32, 0, min(pg.values, maxDelta))
+		n, err := walkDelta(pg.data, pg.values, 32, func(v int64) error {
+			prefixes = append(prefixes, int32(v))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return checkLengths(pg.data[n:], pg.values, prefixes)
+	}
+	return errors.New("has values in an encoding that is not supported")
+}
+
+func checkIndexes(pg page, entries int) error {
+	if pg.values == 0 {
+		return nil
+	}
+	if len(pg.data) == 0 || pg.data[0] > 32 {
+		return errors.New("has damaged dictionary indexes")
+	}
+	h := hybrid{data: pg.data[1:], width: uint(pg.data[0])}
+	for left := pg.values; left > 0; {
+		r, err := h.next()
+		if err != nil {
+			return err
+		}
+		n := min(r.length, left)
+		left -= n
+		highest := r.value
+		if r.packed != nil {
+			highest = maxPacked(r.packed, h.width, n)
+		}
+		if uint64(highest) >= uint64(entries) {
+			return errors.New("points outside its dictionary")
+		}
+	}
+	return nil
+}
+
+// maxPacked is the largest of n values of width bits.
+func maxPacked(packed []byte, width uint, n int) (highest uint32) {
+	var buffer uint64
+	var have uint
+	mask := uint64(1)<<width - 1
+	for range n {
+		for have < width {
+			buffer |= uint64(packed[0]) << have
+			packed = packed[1:]
+			have += 8
+		}
+		highest = max(highest, uint32(buffer&mask))
+		buffer >>= width
+		have -= width
+	}
+	return highest
+}
+
+// countBits counts the ones among the first n bits, lowest bit first.
+func countBits(packed []byte, n int) (ones int) {
+	for n >= 64 {
+		ones += bits.OnesCount64(binary.LittleEndian.Uint64(packed))
+		packed, n = packed[8:], n-64
+	}
+	for i := range n {
+		ones += int(packed[i>>3] >> (i & 7) & 1)
+	}
+	return ones
+}
+
+// checkLengths checks a DELTA_LENGTH_BYTE_ARRAY stream of n values; with
+// prefixes it holds the suffixes of DELTA_BYTE_ARRAY.
+func checkLengths(data []byte, n int, prefixes []int32) error {
+	var sum, expanded, before int64
+	i := 0
+	head, err := walkDelta(data, n, 32, func(length int64) error {
+		sum += length
+		var prefix int64
+		if prefixes != nil {
+			prefix = int64(prefixes[i])
+		}
+		i++
+		if length < 0 || sum > int64(len(data)) || prefix < 0 || prefix > before {
+			return errDelta
+		}
+		before = prefix + length
+		if expanded += before; expanded > maxExpanded {
+			return errDelta
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if sum > int64(len(data)-head) {
+		return errDelta
+	}
+	return nil
+}
+
+// walkDelta walks a DELTA_BINARY_PACKED stream of n integers of width bits
+// (parquet-format Encodings.md), gives each to visit if there is one, and
+// returns the length of the stream.
+func walkDelta(data []byte, n int, width uint, visit func(int64) error) (int, error) {
+	if n > maxDelta {
+		return 0, errDelta
+	}
+	in := data
+	number := func() uint64 {
+		v, size := binary.Uvarint(in)
+		if size <= 0 {
+			in = nil
+			return 0
+		}
+		in = in[size:]
+		return v
+	}
+	block, minis, total, first := number(), number(), number(), number()
+	// A page without values may hold nothing at all.
+	if n == 0 && len(data) == 0 {
+		return 0, nil
+	}
+	if in == nil || total != uint64(n) || block == 0 || block%128 != 0 || block > 1<<20 ||
+		minis == 0 || block%minis != 0 || block/minis%32 != 0 {
+		return 0, errDelta
+	}
+	perMini := int(block / minis)
+	value := int64(first>>1) ^ -int64(first&1)
+	give := func() error {
+		if width == 32 {
+			value = int64(int32(value))
+		}
+		if visit == nil {
+			return nil
+		}
+		return visit(value)
+	}
+	left := n
+	if left > 0 {
+		if err := give(); err != nil {
+			return 0, err
+		}
+		left--
+	}
+	for left > 0 {
+		low := number()
+		if in == nil || uint64(len(in)) < minis {
+			return 0, errDelta
+		}
+		widths := in[:minis]
+		in = in[minis:]
+		least := int64(low>>1) ^ -int64(low&1)
+		for _, w := range widths {
+			if left == 0 {
+				break // the rest of the block is not written
+			}
+			size := perMini / 8 * int(w)
+			if uint(w) > width || size > len(in) {
+				return 0, errDelta
+			}
+			packed := in[:size]
+			in = in[size:]
+			count := min(left, perMini)
+			left -= count
+			if visit == nil {
+				continue
+			}
+			for i := range count {
+				value += least + int64(unpack(packed, i, uint(w)))
+				if err := give(); err != nil {
+					return 0, err
+				}
+			}
+		}
+	}
+	return len(data) - len(in), nil
+}
+
+// unpack returns the i-th value of width bits, at most 64.
+func unpack(packed []byte, i int, width uint) (v uint64) {
+	bit := uint(i) * width
+	for have := uint(0); have < width; {
+		b := packed[bit>>3]
+		take := min(8-bit&7, width-have)
+		v |= uint64(b>>(bit&7)) & (1<<take - 1) << have
+		have += take
+		bit += take
+	}
+	return v
+}

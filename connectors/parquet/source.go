@@ -1,0 +1,235 @@
+package parquet
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"optsweep/connectors/parquet/engines"
+	"optsweep/connectors/parquet/footer"
+	"optsweep/schemas"
+)
+
+// source is an open file whose footer was read and found fit.
+type source struct {
+	file    *os.File
+	info    fs.FileInfo
+	version string
+	meta    *footer.Meta
+	id      int // index of the id column
+	flags   int // index of the flag column, -1 if there is none yet
+}
+
+func (s *source) close() { _ = s.file.Close() }
+
+// open reads the footer of a file and refuses what cannot be treated.
+func (t *Table) open(path string) (*source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, openError(err)
+	}
+	s := &source{file: f, flags: -1}
+	if err := t.read(s); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (t *Table) read(s *source) (err error) {
+	if s.info, err = s.file.Stat(); err != nil {
+		return err
+	}
+	if !s.info.Mode().IsRegular() {
+		return schemas.Errorf(schemas.Failed, "is not a regular file")
+	}
+	if s.meta, err = footer.Read(s.file, s.info.Size()); err != nil {
+		return err
+	}
+	s.version = version(s.info, s.meta.Digest())
+	if format := engines.Lake(s.meta.KeyValues()); format != "" {
+		return schemas.Errorf(schemas.Failed, "was written for an %s table, whose manifests would no longer fit", format).
+			WithHint("use write mode suppression")
+	}
+	if s.id, err = findID(s.meta, t.IDColumn); err != nil {
+		return err
+	}
+	s.flags, err = findFlags(s.meta, t.Column)
+	return err
+}
+
+// openAs opens a unit and checks that it is still what it was planned as.
+func (t *Table) openAs(u schemas.Unit, path string) (*source, error) {
+	s, err := t.open(path)
+	if err != nil {
+		return nil, err
+	}
+	if s.version != u.Version {
+		s.close()
+		return nil, errChanged()
+	}
+	return s, nil
+}
+
+func errChanged() error {
+	return schemas.Errorf(schemas.Failed, "changed during the run").
+		WithHint("run again when no other program writes to it")
+}
+
+func openError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return schemas.Errorf(schemas.Failed, "is gone: %w", err).WithHint("run again to list the files anew")
+	case errors.Is(err, fs.ErrPermission):
+		return schemas.Errorf(schemas.Failed, "cannot be read: %w", err).WithHint("give this user permission to read the file")
+	}
+	return schemas.Errorf(schemas.Failed, "cannot be opened: %w", err)
+}
+
+// versionOf returns the version of an open file.
+func versionOf(f *os.File) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	digest, err := footer.Digest(f, info.Size())
+	if err != nil {
+		return "", err
+	}
+	return version(info, digest), nil
+}
+
+func version(info fs.FileInfo, digest string) string {
+	return fmt.Sprintf("%d-%d-%s", info.Size(), info.ModTime().UnixNano(), digest)
+}
+
+// findID finds the id column: flat, BYTE_ARRAY.
+func findID(m *footer.Meta, name string) (int, error) {
+	found := -1
+	for i, c := range m.Columns {
+		if c.Path[0] != name {
+			continue
+		}
+		switch {
+		case len(c.Path) > 1:
+			return 0, schemas.Errorf(schemas.Failed, "column %q is nested", name).
+				WithHint("name a column of plain strings")
+		case c.Repetition == footer.Repeated:
+			return 0, schemas.Errorf(schemas.Failed, "column %q is repeated", name).
+				WithHint("name a column of plain strings")
+		case c.Type != footer.ByteArray:
+			return 0, schemas.Errorf(schemas.Failed, "column %q has physical type %s, not BYTE_ARRAY", name, typeName(c.Type)).
+				WithHint("name a column of strings that hold ids in base64")
+		case found >= 0:
+			return 0, schemas.Errorf(schemas.Failed, "there are two columns %q", name)
+		}
+		found = i
+	}
+	if found < 0 {
+		return 0, schemas.Errorf(schemas.Failed, "has no column %q", name).
+			WithHint("columns with a similar name: %s", similar(m.Top, name))
+	}
+	return found, nil
+}
+
+func typeName(t int64) string {
+	names := []string{"BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}
+	if t < 0 || t >= int64(len(names)) {
+		return "unknown"
+	}
+	return names[t]
+}
+
+// findFlags finds the flag column of an earlier run, -1 if there is none. A
+// column that other programs might take for it is refused.
+func findFlags(m *footer.Meta, name string) (int, error) {
+	last, found := len(m.Columns)-1, -1
+	for i, top := range m.Top {
+		if !strings.EqualFold(top, name) {
+			continue
+		}
+		if last < 0 {
+			return 0, schemas.Errorf(schemas.Failed, "has no columns")
+		}
+		switch c := m.Columns[last]; {
+		case top != name:
+			return 0, schemas.Errorf(schemas.Failed, "column %q differs from %q by case only", top, name).
+				WithHint("rename it, or choose another name with write.column")
+		case i != len(m.Top)-1 || len(c.Path) != 1 || !c.IsFlags():
+			return 0, schemas.Errorf(schemas.Failed,
+				"already has a column %q that is not the last one or not a nullable INT64 timestamp (ms, UTC)", name).
+				WithHint("rename it, or choose another name with write.column")
+		case found >= 0:
+			return 0, schemas.Errorf(schemas.Failed, "there are two columns %q", name)
+		}
+		found = last
+	}
+	return found, nil
+}
+
+// similar lists the names closest to name, or "none".
+func similar(names []string, name string) string {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return distance(strings.ToLower(n), strings.ToLower(name)) > max(2, len(name)/3) &&
+			!strings.Contains(strings.ToLower(n), strings.ToLower(name))
+	})
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names[:min(len(names), 5)], ", ")
+}
+
+// distance counts the edits between two short names (Levenshtein).
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return max(len(a), len(b))
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0]++
+		for j := range len(b) {
+			cost := corner
+			if a[i] != b[j] {
+				cost = 1 + min(corner, row[j], row[j+1])
+			}
+			corner, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// baseOf finds the part of the file that a new flag column is put behind, and
+// the edits that go with it: the file as it was before this program first added
+// the column, or else the whole file.
+func (t *Table) baseOf(s *source) (*footer.Meta, map[string]string, error) {
+	if s.flags >= 0 {
+		if size := s.meta.Base(); size > 0 && size <= s.meta.Start {
+			base, err := footer.Read(io.NewSectionReader(s.file, 0, size), size)
+			if err == nil {
+				edits, err := t.edits(base)
+				if err == nil && s.meta.IsTailOf(base, t.Column, edits) {
+					return base, edits, nil
+				}
+			}
+		}
+	}
+	edits, err := t.edits(s.meta)
+	return s.meta, edits, err
+}
+
+// edits are the changes in the application metadata that adding the column to m
+// needs: none if it is there already.
+func (t *Table) edits(m *footer.Meta) (map[string]string, error) {
+	if i, err := findFlags(m, t.Column); err != nil || i >= 0 {
+		return nil, err
+	}
+	return engines.AddColumn(m.KeyValues(), t.Column)
+}
