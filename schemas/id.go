@@ -26,7 +26,9 @@ const v2Tag = 0xFF
 // ==, and sort as bytes. Make one with Rules.Parse; the zero value is no id.
 //
 // However it is printed, logged or marshalled, an ID shows "id:redacted".
-// Use Pseudonyms to show an id in a way that can be told from another.
+// Use Pseudonyms to show an id in a way that can be told from another. One gap
+// remains: fmt cannot call the methods of unexported fields, so a struct that
+// holds an ID in one must not be printed.
 type ID [IDSize]byte
 
 // Version is the generation of an advertising id's layout.

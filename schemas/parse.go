@@ -223,7 +223,7 @@ func explain(cell []byte) Reason {
 	case n == TextSize-1:
 		return MissingPadding
 	case n == TextSize && len(digits) == TextSize-1:
-		return NonCanonical // why else would decode refuse it?
+		return NonCanonical // nothing else is left that decode refuses
 	default:
 		return BadLength
 	}

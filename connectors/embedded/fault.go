@@ -161,7 +161,7 @@ func (h hit) tamper() func(*sealing) {
 			s.nonce[0] ^= 0xFF
 		}
 		if h[faultUnasked] != nil {
-			stranger, _ := schemas.ParseText([]byte("EuNaskedUnaskedUnaskedUnaskedUnaskedUnaskedU"))
+			stranger, _ := schemas.ParseText([]byte("EAnaskedUnaskedUnaskedUnaskedUnaskedUnaskedU"))
 			s.hits = append(s.hits, schemas.OptOut{ID: stranger, SinceMS: 1_764_547_200_000})
 		}
 	}

@@ -81,6 +81,9 @@ func New(opts Options) *Store {
 	return &Store{opts: opts}
 }
 
+// Dir is the folder that the store follows.
+func (s *Store) Dir() string { return s.opts.Dir }
+
 // Snapshot gives the present snapshot, or nil before the first successful
 // Load.
 func (s *Store) Snapshot() *Snapshot { return s.snapshot.Load() }

@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -26,92 +27,57 @@ const copyStep = 64 << 20
 //
 // commit is called when the new file is complete, durable and confirmed under
 // a temporary name, just before it takes the place of the old one, with the
-// receipt that Apply will return; if it fails, nothing is published. If Apply fails or is
-// killed at any time, the file is the old one or the new one, whole; Version
-// tells which.
+// receipt that Apply will return; if it fails, nothing is published. If Apply
+// fails or is killed at any time, the file is the old one or the new one,
+// whole; Version tells which.
 //
 // The new file keeps the mode of the old one, and its owner where this user
 // may give files away. A symbolic link stays one: its target is replaced.
 func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
-	target, err := filepath.EvalSymlinks(u.Location)
-	if err != nil {
-		return schemas.Receipt{}, openError(err)
-	}
-	if err := (folders{}).check(target); err != nil {
-		return schemas.Receipt{}, err
-	}
-	s, err := t.openAs(u, target)
+	c, err := t.begin(u)
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
-	defer s.close()
-	base, edits, err := t.baseOf(s)
-	if err != nil {
-		return schemas.Receipt{}, err
-	}
+	defer c.close()
 
 	// A file without the column certainly changes: copy while decoding.
-	var out *durable.File
-	var groups []group
 	work, workCtx := errgroup.WithContext(ctx)
-	if s.flags < 0 {
-		work.Go(func() (err error) {
-			out, err = t.copyBase(workCtx, s, base.Size, target)
-			return err
-		})
+	if c.flags < 0 {
+		work.Go(func() error { return c.copyBase(workCtx, t.Disk) })
 	}
+	var groups []group
 	work.Go(func() (err error) {
-		groups, err = t.flag(workCtx, s, since)
+		groups, err = t.flag(workCtx, c.source, since)
 		return err
 	})
-	err = work.Wait()
-	defer func() {
-		if out != nil {
-			out.Discard()
-		}
-	}()
-	if err != nil {
+	if err := work.Wait(); err != nil {
 		return schemas.Receipt{}, err
 	}
-
-	receipt, want, changed := t.receipt(u, s, groups)
-	if !changed {
-		return receipt, t.unchanged(ctx, u)
+	receipt, want, err := c.receipt(groups)
+	if err != nil || !receipt.Changed {
+		return receipt, errors.Join(err, t.unchanged(ctx, u))
 	}
-	if out == nil {
-		if out, err = t.copyBase(ctx, s, base.Size, target); err != nil {
+	if c.out == nil {
+		if err := c.copyBase(ctx, t.Disk); err != nil {
 			return schemas.Receipt{}, err
 		}
 	}
-	tail, err := base.AddColumn(t.Column, pagesOf(groups), edits)
-	if err != nil {
+	if err := c.finish(groups); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if err := writeTail(out, s, groups, tail); err != nil {
+	if receipt.Confirmed, err = confirm(c.out.File, receipt.BytesAfter, c.meta, want); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if err := keepMode(out.File, s.info); err != nil {
+	if receipt.VersionAfter, err = versionOf(c.out.File); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if err := out.Sync(); err != nil {
-		return schemas.Receipt{}, writeError(err)
-	}
-	after := u
-	after.Bytes = sizeOf(base, groups, tail)
-	if receipt.Confirmed, err = confirm(out.File, after.Bytes, s.meta, want); err != nil {
-		return schemas.Receipt{}, err
-	}
-	if after.Version, err = versionOf(out.File); err != nil {
-		return schemas.Receipt{}, err
-	}
-	receipt.VersionAfter, receipt.BytesAfter = after.Version, after.Bytes
 	if err := errors.Join(ctx.Err(), t.unchanged(ctx, u)); err != nil {
 		return schemas.Receipt{}, err
 	}
 	if err := commit(receipt); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if err := out.Publish(); err != nil {
+	if err := c.out.Publish(); err != nil {
 		return schemas.Receipt{}, writeError(err)
 	}
 	return receipt, nil
@@ -122,50 +88,26 @@ func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit f
 // VersionAfter stays empty if the file would change: it depends on the time of
 // the change.
 func (t *Table) Preview(ctx context.Context, u schemas.Unit, since Since) (schemas.Receipt, error) {
-	target, err := filepath.EvalSymlinks(u.Location)
-	if err != nil {
-		return schemas.Receipt{}, openError(err)
-	}
-	if err := (folders{}).check(target); err != nil {
-		return schemas.Receipt{}, err
-	}
-	s, err := t.openAs(u, target)
+	c, err := t.begin(u)
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
-	defer s.close()
-	base, edits, err := t.baseOf(s)
+	defer c.close()
+	groups, err := t.flag(ctx, c.source, since)
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
-	groups, err := t.flag(ctx, s, since)
+	receipt, want, err := c.receipt(groups)
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
-	receipt, want, changed := t.receipt(u, s, groups)
-	if changed {
-		tail, err := base.AddColumn(t.Column, pagesOf(groups), edits)
-		if err != nil {
-			return schemas.Receipt{}, err
-		}
-		receipt.VersionAfter, receipt.BytesAfter = "", sizeOf(base, groups, tail)
-		if receipt.Confirmed, err = confirm(assemble(s, base, groups, tail), receipt.BytesAfter, s.meta, want); err != nil {
+	if receipt.Changed {
+		receipt.VersionAfter = ""
+		if receipt.Confirmed, err = confirm(c.assemble(groups), receipt.BytesAfter, c.meta, want); err != nil {
 			return schemas.Receipt{}, err
 		}
 	}
 	return receipt, t.unchanged(ctx, u)
-}
-
-// receipt makes the receipt of an unchanged file, and tells whether the file
-// has to change. Confirmed counts the flags that were just read.
-func (t *Table) receipt(u schemas.Unit, s *source, groups []group) (schemas.Receipt, proof, bool) {
-	r, want, changed := total(groups)
-	r.Table, r.Unit = u.Table, u.Name
-	r.VersionBefore, r.VersionAfter = u.Version, u.Version
-	r.BytesBefore, r.BytesAfter = s.meta.Size, s.meta.Size
-	r.Confirmed = r.Flagged
-	r.Changed = changed || s.flags < 0
-	return r, want, r.Changed
 }
 
 // unchanged checks that the file is still what it was planned as.
@@ -177,76 +119,138 @@ func (t *Table) unchanged(ctx context.Context, u schemas.Unit) error {
 	return err
 }
 
-// copyBase starts a new file beside target with the first size bytes of the
-// old one, copied within the kernel where it can.
-func (t *Table) copyBase(ctx context.Context, s *source, size int64, target string) (out *durable.File, err error) {
-	if out, err = t.Disk.Create(target, 0o600); err != nil {
-		return nil, writeError(err)
+// change is the making of a unit's new file.
+type change struct {
+	*source
+	unit   schemas.Unit
+	target string            // of the unit's path, if that is a symbolic link
+	base   *footer.Meta      // the part of the file that is kept
+	edits  map[string]string // of its application metadata
+	tail   *footer.Tail      // what follows the pages of the flag column
+	out    *durable.File
+}
+
+// begin opens a unit for a change.
+func (t *Table) begin(u schemas.Unit) (*change, error) {
+	target, err := filepath.EvalSymlinks(u.Location)
+	if err != nil {
+		return nil, openError(err)
 	}
-	defer func() {
-		if err != nil {
-			out.Discard()
-			out = nil
-		}
-	}()
-	// Decoding uses ReadAt, so the file's position is free for the copy.
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+	if err := (folders{}).check(target); err != nil {
 		return nil, err
 	}
-	for left := size; left > 0; {
+	s, err := t.open(target)
+	if err != nil {
+		return nil, err
+	}
+	c := &change{source: s, unit: u, target: target}
+	if s.version != u.Version {
+		err = errChanged()
+	} else {
+		c.base, c.edits, err = t.baseOf(s)
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// close drops the new file unless it was published.
+func (c *change) close() {
+	if c.out != nil {
+		c.out.Discard()
+	}
+	c.source.close()
+}
+
+// receipt sums the counts up and works out the tail of the new file, if it
+// needs one. Confirmed counts the flags that were just read from a file that
+// stays as it is.
+func (c *change) receipt(groups []group) (schemas.Receipt, proof, error) {
+	r, want, changed := total(groups)
+	r.Table, r.Unit = c.unit.Table, c.unit.Name
+	r.VersionBefore, r.VersionAfter = c.unit.Version, c.unit.Version
+	r.BytesBefore, r.BytesAfter = c.meta.Size, c.meta.Size
+	if !changed && c.flags >= 0 {
+		r.Confirmed = r.Flagged
+		return r, want, nil
+	}
+	r.Changed = true
+	pages := make([][]footer.Page, len(groups))
+	r.BytesAfter = c.base.Size
+	for i, g := range groups {
+		pages[i] = g.pages
+		r.BytesAfter += int64(len(g.bytes))
+	}
+	var err error
+	if c.tail, err = c.base.AddColumn(c.column, pages, c.edits); err != nil {
+		return schemas.Receipt{}, proof{}, err
+	}
+	r.BytesAfter += c.tail.Size
+	return r, want, nil
+}
+
+// copyBase starts the new file beside the old one with the bytes that are kept,
+// copied within the kernel where it can.
+func (c *change) copyBase(ctx context.Context, disk durable.Disk) (err error) {
+	if c.out, err = disk.Create(c.target, 0o600); err != nil {
+		return writeError(err)
+	}
+	// Decoding uses ReadAt, so the file's position is free for the copy.
+	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	for left := c.base.Size; left > 0; {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		n, err := out.ReadFrom(&io.LimitedReader{R: s.file, N: min(left, copyStep)})
+		n, err := c.out.ReadFrom(&io.LimitedReader{R: c.file, N: min(left, copyStep)})
 		if err != nil {
-			return nil, writeError(err)
+			return writeError(err)
 		}
 		if n == 0 {
-			return nil, errChanged()
+			return errChanged()
 		}
 		left -= n
 	}
-	return out, nil
+	return nil
 }
 
-func writeTail(out *durable.File, s *source, groups []group, tail *footer.Tail) error {
-	w := bufio.NewWriterSize(out, 1<<20)
-	for _, g := range groups {
-		if _, err := w.Write(g.bytes); err != nil {
-			return writeError(err)
-		}
-	}
-	for _, p := range tail.Parts {
-		var err error
-		if p.Bytes != nil {
-			_, err = w.Write(p.Bytes)
-		} else {
-			_, err = io.Copy(w, io.NewSectionReader(s.file, p.Copy.Offset, p.Copy.Length))
-		}
-		if err != nil {
+// finish writes what follows the copy and makes the new file durable.
+func (c *change) finish(groups []group) error {
+	w := bufio.NewWriterSize(c.out, 1<<20)
+	for _, r := range c.tailPieces(groups) {
+		if _, err := io.Copy(w, r); err != nil {
 			return writeError(err)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return writeError(err)
 	}
+	if err := keepMode(c.out.File, c.info); err != nil {
+		return err
+	}
+	if err := c.out.Sync(); err != nil {
+		return writeError(err)
+	}
 	return nil
 }
 
-func pagesOf(groups []group) [][]footer.Page {
-	pages := make([][]footer.Page, len(groups))
-	for i, g := range groups {
-		pages[i] = g.pages
-	}
-	return pages
-}
-
-func sizeOf(base *footer.Meta, groups []group, tail *footer.Tail) int64 {
-	size := base.Size + tail.Size
+// tailPieces are the pieces of the new file behind the base.
+func (c *change) tailPieces(groups []group) []*io.SectionReader {
+	var pieces []*io.SectionReader
 	for _, g := range groups {
-		size += int64(len(g.bytes))
+		pieces = append(pieces, io.NewSectionReader(bytes.NewReader(g.bytes), 0, int64(len(g.bytes))))
 	}
-	return size
+	for _, p := range c.tail.Parts {
+		if p.Bytes != nil {
+			pieces = append(pieces, io.NewSectionReader(bytes.NewReader(p.Bytes), 0, int64(len(p.Bytes))))
+		} else {
+			pieces = append(pieces, io.NewSectionReader(c.file, p.Copy.Offset, p.Copy.Length))
+		}
+	}
+	return pieces
 }
 
 // writeError says what to do about a write that failed.

@@ -1,11 +1,8 @@
 package parquet
 
 import (
-	"bytes"
 	"io"
 	"sort"
-
-	"optsweep/connectors/parquet/footer"
 )
 
 // assembly is a file made of pieces, for reading it before it exists.
@@ -15,29 +12,14 @@ type assembly struct {
 }
 
 // assemble puts the new file together: the old bytes stay on disk.
-func assemble(s *source, base *footer.Meta, groups []group, tail *footer.Tail) *assembly {
+func (c *change) assemble(groups []group) *assembly {
 	a := &assembly{}
-	a.add(s.file, 0, base.Size)
-	for _, g := range groups {
-		a.add(bytes.NewReader(g.bytes), 0, int64(len(g.bytes)))
-	}
-	for _, p := range tail.Parts {
-		if p.Bytes != nil {
-			a.add(bytes.NewReader(p.Bytes), 0, int64(len(p.Bytes)))
-		} else {
-			a.add(s.file, p.Copy.Offset, p.Copy.Length)
-		}
+	end := int64(0)
+	for _, piece := range append([]*io.SectionReader{io.NewSectionReader(c.file, 0, c.base.Size)}, c.tailPieces(groups)...) {
+		end += piece.Size()
+		a.pieces, a.ends = append(a.pieces, piece), append(a.ends, end)
 	}
 	return a
-}
-
-func (a *assembly) add(r io.ReaderAt, offset, length int64) {
-	end := length
-	if n := len(a.ends); n > 0 {
-		end += a.ends[n-1]
-	}
-	a.pieces = append(a.pieces, io.NewSectionReader(r, offset, length))
-	a.ends = append(a.ends, end)
 }
 
 // ReadAt implements io.ReaderAt.

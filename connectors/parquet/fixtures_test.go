@@ -69,7 +69,7 @@ func plan(t testing.TB, tab *parquet.Table) []schemas.Unit {
 	return units
 }
 
-func nothing(schemas.Unit) error { return nil }
+func nothing(schemas.Receipt) error { return nil }
 
 // apply runs Apply and checks that the file then is what commit was told.
 func apply(t testing.TB, tab *parquet.Table, u schemas.Unit, since parquet.Since) schemas.Receipt {
@@ -78,8 +78,8 @@ func apply(t testing.TB, tab *parquet.Table, u schemas.Unit, since parquet.Since
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told schemas.Unit
-	r, err := tab.Apply(context.Background(), u, since, func(after schemas.Unit) error { told = after; return nil })
+	var told schemas.Receipt
+	r, err := tab.Apply(context.Background(), u, since, func(r schemas.Receipt) error { told = r; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func apply(t testing.TB, tab *parquet.Table, u schemas.Unit, since parquet.Since
 	if err != nil || now != r.VersionAfter {
 		t.Fatalf("version is %s (%v), the receipt says %s", now, err, r.VersionAfter)
 	}
-	if r.Changed && (told.Version != now || told.Bytes != r.BytesAfter) {
+	if r.Changed && told != r {
 		t.Fatalf("commit was told %+v, the receipt says %+v", told, r)
 	}
 	if r.Changed {

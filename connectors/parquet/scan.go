@@ -41,19 +41,18 @@ func (b *batch) fill(first int64, cells [][]byte) {
 // concurrently and must not keep the cells; decoding runs a few batches ahead.
 // It is an error if the unit is not, or does not stay, what it was planned as.
 func (t *Table) Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cells) error) error {
-	s, err := t.openAs(u, u.Location)
+	s, err := t.open(u.Location)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	if s.version != u.Version {
+		return errChanged()
+	}
 	if err := t.scan(ctx, s, yield); err != nil {
 		return err
 	}
-	after, err := t.Version(ctx, u)
-	if err == nil && after != u.Version {
-		err = errChanged()
-	}
-	return err
+	return t.unchanged(ctx, u)
 }
 
 func (t *Table) scan(ctx context.Context, s *source, yield func(schemas.Cells) error) error {

@@ -20,8 +20,9 @@ type source struct {
 	info    fs.FileInfo
 	version string
 	meta    *footer.Meta
-	id      int // index of the id column
-	flags   int // index of the flag column, -1 if there is none yet
+	id      int    // index of the id column
+	column  string // name of the flag column
+	flags   int    // its index, -1 if there is none yet
 }
 
 func (s *source) close() { _ = s.file.Close() }
@@ -32,7 +33,7 @@ func (t *Table) open(path string) (*source, error) {
 	if err != nil {
 		return nil, openError(err)
 	}
-	s := &source{file: f, flags: -1}
+	s := &source{file: f, column: t.Column}
 	if err := t.read(s); err != nil {
 		s.close()
 		return nil, err
@@ -60,19 +61,6 @@ func (t *Table) read(s *source) (err error) {
 	}
 	s.flags, err = findFlags(s.meta, t.Column)
 	return err
-}
-
-// openAs opens a unit and checks that it is still what it was planned as.
-func (t *Table) openAs(u schemas.Unit, path string) (*source, error) {
-	s, err := t.open(path)
-	if err != nil {
-		return nil, err
-	}
-	if s.version != u.Version {
-		s.close()
-		return nil, errChanged()
-	}
-	return s, nil
 }
 
 func errChanged() error {

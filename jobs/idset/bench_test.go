@@ -193,19 +193,27 @@ func BenchmarkLookup(b *testing.B) {
 				cells.Values[i*33] = text[i*schemas.TextSize:]
 				cells.Values[i*33] = cells.Values[i*33][:schemas.TextSize]
 			}
-			for b.Loop() {
-				hits := 0
-				for _, c := range cells.Values {
-					if _, ok := set.Since(c); ok {
-						hits++
+			measure := func(name string, look func(cells [][]byte, hit func(int, int64))) {
+				b.Run(name, func(b *testing.B) {
+					for b.Loop() {
+						hits := 0
+						look(cells.Values, func(int, int64) { hits++ })
+						if hits != len(cells.Values)*3/100 {
+							b.Fatal(hits)
+						}
+					}
+					reportPerID(b, len(cells.Values))
+					b.ReportMetric(float64(set.Bytes())/float64(set.Len()), "B/entry")
+				})
+			}
+			measure("Since", func(cells [][]byte, hit func(int, int64)) {
+				for i, c := range cells {
+					if since, ok := set.Since(c); ok {
+						hit(i, since)
 					}
 				}
-				if hits != len(cells.Values)*3/100 {
-					b.Fatal(hits)
-				}
-			}
-			reportPerID(b, len(cells.Values))
-			b.ReportMetric(float64(set.Bytes())/float64(set.Len()), "B/entry")
+			})
+			measure("SinceEach", set.SinceEach)
 		})
 	}
 }

@@ -16,9 +16,9 @@ import (
 //
 // It is an open-addressing table with linear probing. A slot is 0, or holds
 // the number of an id plus 1 in its low bits and bits of the hash in all
-// others, so that other ids are seldom compared. A Bloom filter in front,
-// which sets two bits of one word per id, answers most misses with a branch
-// that the processor predicts: that makes lookups two to three times faster.
+// others, so that other ids are seldom compared. In front of it is a Bloom
+// filter with two bits, in one word, per id: SinceEach tests it for many cells
+// at once, so that the processor waits for memory once and not for every cell.
 type OptedOut struct {
 	rules schemas.Rules
 	seed  maphash.Seed
@@ -86,8 +86,8 @@ func (o *OptedOut) enter(h uint64, n int) {
 		at = (at + 1) & mask
 	}
 	o.slots[at] = tag | uint32(n+1)
-	word, bits := o.filter(h)
-	*word |= bits
+	word, a, b := o.bloomBits(h)
+	*word |= 1<<a | 1<<b
 }
 
 // place tells at which slot the search for hash h begins, the tag of that
@@ -97,18 +97,14 @@ func (o *OptedOut) place(h uint64) (at, tag, mask uint32) {
 	return uint32(h) & mask, uint32(h>>32) &^ mask, mask
 }
 
-// filter gives the word and the bits of the Bloom filter for hash h.
-func (o *OptedOut) filter(h uint64) (word *uint64, bits uint64) {
-	at := uint32(h) & uint32(len(o.slots)-1) / 8
-	return &o.bloom[at], 1<<(h>>58) | 1<<(h>>52&63)
+// bloomBits gives the word and the two bits of the Bloom filter for hash h.
+func (o *OptedOut) bloomBits(h uint64) (word *uint64, a, b uint64) {
+	return &o.bloom[uint32(h)&uint32(len(o.bloom)-1)], h >> 58, h >> 52 & 63
 }
 
 // find returns the number of the id with this canonical text and its hash h,
 // or -1.
 func (o *OptedOut) find(h uint64, text []byte) int {
-	if word, bits := o.filter(h); *word&bits != bits {
-		return -1
-	}
 	at, tag, mask := o.place(h)
 	for ; o.slots[at] != 0; at = (at + 1) & mask {
 		if o.slots[at]&^mask == tag {
@@ -147,6 +143,54 @@ func (o *OptedOut) sinceOdd(cell []byte) (sinceMS int64, ok bool) {
 		return 0, false
 	}
 	return o.SinceID(id)
+}
+
+// SinceEach looks up many cells, two to three times as fast as Since. It calls
+// hit for those that are opted out, in order; i is the index in cells.
+func (o *OptedOut) SinceEach(cells [][]byte, hit func(i int, sinceMS int64)) {
+	const batch = 256
+	var hashes [batch]uint64
+	var maybe [batch]uint8
+	for first := 0; first < len(cells); first += batch {
+		some := cells[first:min(first+batch, len(cells))]
+		found := len(some)
+		for i := range found {
+			maybe[i] = uint8(i)
+		}
+		if o.hashAll(some, &hashes) {
+			found = o.sift(hashes[:len(some)], &maybe)
+		}
+		for _, i := range maybe[:found] {
+			if since, ok := o.Since(some[i]); ok {
+				hit(first+int(i), since)
+			}
+		}
+	}
+}
+
+// hashAll hashes cells; of those that are too short to be ids it leaves an
+// arbitrary hash. It gives up if one is too long to be looked up as it is.
+func (o *OptedOut) hashAll(cells [][]byte, hashes *[256]uint64) bool {
+	for i, c := range cells {
+		if len(c) > schemas.TextSize {
+			return false
+		}
+		if len(c) == schemas.TextSize {
+			hashes[i] = maphash.Bytes(o.seed, c)
+		}
+	}
+	return true
+}
+
+// sift puts the indexes of the hashes that pass the Bloom filter in front and
+// counts them. It has no branches that depend on the data.
+func (o *OptedOut) sift(hashes []uint64, passed *[256]uint8) (n int) {
+	for i, h := range hashes {
+		word, a, b := o.bloomBits(h)
+		passed[n] = uint8(i)
+		n += int(*word >> a & (*word >> b) & 1)
+	}
+	return n
 }
 
 // SinceID looks up an id.

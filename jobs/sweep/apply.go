@@ -72,8 +72,15 @@ func (r *run) apply(ctx context.Context) error {
 	defer journal.Close()
 
 	var rows int64
+	units := map[string][]schemas.Unit{}
 	for _, u := range r.units {
 		rows += u.Rows
+		units[u.Table] = append(units[u.Table], u)
+	}
+	for _, t := range r.job.Tables {
+		if err := t.Target.RemoveLeftovers(units[t.Name]); err != nil {
+			return err
+		}
 	}
 	r.deps.Progress.Start("apply", rows, "rows")
 	defer r.deps.Progress.Stop()

@@ -231,6 +231,8 @@ func (m missingTable) Apply(context.Context, schemas.Unit, func([]byte) (int64, 
 	return schemas.Receipt{}, m.err()
 }
 
+func (m missingTable) RemoveLeftovers([]schemas.Unit) error { return m.err() }
+
 // openJournal opens a journal of the run and passes its events to each.
 func (r *run) openJournal(name string, each func(schemas.Event) error) (*ledger.Chain, error) {
 	return ledger.OpenOrCreate(r.deps.Workspace.disk, r.path(name), r.deps.Now, each)

@@ -34,6 +34,8 @@ type Source interface {
 
 // Target writes one table.
 type Target interface {
+	// RemoveLeftovers clears away what a killed Apply left beside the units.
+	RemoveLeftovers(units []schemas.Unit) error
 	// Apply flags the rows for which since knows a time (Unix ms). It never
 	// clears a flag or moves one to a later time. Before the change becomes
 	// visible it calls commit with the receipt and gives up if that fails. It

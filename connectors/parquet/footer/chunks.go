@@ -96,8 +96,8 @@ func (m *Meta) readChunk(raw []byte, column Column) (c Chunk, err error) {
 	if dictionary > 0 && dictionary < data {
 		c.Pages.Offset = dictionary
 	}
-	if c.Values == 0 && c.Pages.Length == 0 {
-		return c, nil // writers leave any offset in an empty chunk
+	if c.Values == 0 {
+		return c, nil // nobody reads it: writers leave any offset there
 	}
 	return c, m.inside(c.Pages)
 }

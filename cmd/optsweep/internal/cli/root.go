@@ -42,8 +42,13 @@ func Run(ctx context.Context, args []string, s Surroundings) int {
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && !errors.As(err, new(*schemas.Error)) {
+	var classed *schemas.Error
+	switch {
+	case errors.As(err, &classed):
+	case ctx.Err() != nil:
 		err = schemas.Errorf(schemas.Cancelled, "cancelled")
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), " arg(s), "):
+		err = schemas.Errorf(schemas.Usage, "%v", err).WithHint("see: optsweep --help") // cobra has no type for these
 	}
 	a.printError(err)
 	return exitCode(err)

@@ -109,6 +109,8 @@ func tables(job *config.Job, dryRun bool) ([]sweep.Table, error) {
 // previewer computes what would be written and writes nothing.
 type previewer struct{ table *parquet.Table }
 
+func (p previewer) RemoveLeftovers([]schemas.Unit) error { return nil }
+
 func (p previewer) Apply(ctx context.Context, u schemas.Unit, since func([]byte) (int64, bool), _ func(schemas.Receipt) error) (schemas.Receipt, error) {
 	return p.table.Preview(ctx, u, since)
 }
