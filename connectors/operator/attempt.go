@@ -112,7 +112,7 @@ func (c *Client) request(ctx context.Context, k *keys, body *requestBody) *http.
 		URL:    c.endpoint,
 		Host:   c.endpoint.Host,
 		Header: http.Header{
-			"Authorization":         {k.authorization},
+			"Authorization":         {k.authorization.Reveal()},
 			"Content-Type":          {contentType},
 			"User-Agent":            {c.opt.ClientVersion},
 			"X-Uid2-Client-Version": {c.opt.ClientVersion},

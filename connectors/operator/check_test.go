@@ -25,7 +25,7 @@ func TestCheckGivesEveryIDItsVerdict(t *testing.T) {
 			f := newFake(t)
 			want := []schemas.ID{ids[0], ids[17], ids[4999], ids[5000], ids[12_000]}
 			f.optOut(want...)
-			c, _ := newClient(t, f, func(s *setup) { s.Binary = binary; s.ClientVersion = "optsweep/9" })
+			c, s := newClient(t, f, func(s *setup) { s.Binary = binary; s.ClientVersion = "optsweep/9" })
 
 			before := time.Now().UnixMilli()
 			answer, err := c.Check(t.Context(), ids)
@@ -55,6 +55,7 @@ func TestCheckGivesEveryIDItsVerdict(t *testing.T) {
 			if h.Get("Content-Type") != contentType || h.Get("X-UID2-Client-Version") != "optsweep/9" || h.Get("Accept-Encoding") != "" {
 				t.Errorf("headers %v", h)
 			}
+			noSecrets(t, fmt.Sprintf("%+v %#v", c, c)+s.log.String(), f)
 			stats := c.Stats()
 			if stats.Batches != 1 || stats.Attempts != 3 || stats.Retries != 0 || !stats.ClockMeasured || stats.ClockSkew.Abs() > time.Second || stats.BatchLimit != 5000 {
 				t.Errorf("stats %+v", stats)

@@ -216,7 +216,7 @@ func (c *Client) networkFailure(err error) *failure {
 		host        = c.base.Host
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
-		alert       tls.AlertError
+		op          *net.OpError
 		dns         *net.DNSError
 		proxy       *proxyError
 		first       = !c.reached.Load()
@@ -231,12 +231,13 @@ func (c *Client) networkFailure(err error) *failure {
 		return final(schemas.Refused, "no TLS on this port", "check scheme and port of operator.url")
 	case errors.As(err, &proxy) && proxy.status >= 400 && proxy.status < 500:
 		return final(schemas.Refused, "not reached", "see HTTPS_PROXY and NO_PROXY")
-	case errors.As(err, &alert) && first:
+	case errors.As(err, &op) && op.Op == "remote error" && first: // a TLS alert
 		return final(schemas.Refused, "no TLS connection", "it needs TLS 1.2 or later")
 	case errors.As(err, &dns) && dns.IsNotFound && first:
 		return final(schemas.Failed, "no such host", "check operator.url and this machine's DNS")
 	case errors.Is(err, context.DeadlineExceeded):
-		return &failure{class: retry, err: schemas.Errorf(schemas.Failed, "operator %s did not answer within %s", host, span(c.opt.Timeout))}
+		err = fmt.Errorf("no answer within %s", c.opt.Timeout)
 	}
-	return &failure{class: retry, err: schemas.Errorf(schemas.Failed, "operator %s: %w", host, err)}
+	return &failure{class: retry, err: schemas.Errorf(schemas.Failed, "operator %s: %w", host, err).
+		WithHint("is it running, and reachable from this machine? check address, port, firewall and proxy")}
 }

@@ -19,6 +19,10 @@ type Credentials struct {
 	ClientSecret schemas.Secret // standard base64 of 32 bytes
 }
 
+func (c Credentials) equal(other Credentials) bool {
+	return c.APIKey.Reveal() == other.APIKey.Reveal() && c.ClientSecret.Reveal() == other.ClientSecret.Reveal()
+}
+
 // keyPattern is the form of an API key: scope, kind C (client) or O (operator),
 // environment, site, then six and 38 random characters (shared
 // auth/AuthorizableStore.java). Older keys are random text throughout.
@@ -66,7 +70,7 @@ func keyMismatch(key schemas.Secret, scope schemas.Scope, environment schemas.En
 // keys are credentials that are ready for use.
 type keys struct {
 	source        Credentials
-	authorization string
+	authorization schemas.Secret // header
 	cipher        *envelope.Cipher
 }
 
@@ -78,7 +82,7 @@ func newKeys(source Credentials) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keys{source: source, authorization: "Bearer " + trimmed(source.APIKey), cipher: cipher}, nil
+	return &keys{source: source, authorization: schemas.NewSecret("Bearer " + trimmed(source.APIKey)), cipher: cipher}, nil
 }
 
 // checkKey refuses what cannot be an API key or be sent in a header.
@@ -132,7 +136,7 @@ func (r *keyring) renew(ctx context.Context, refused *keys) (*keys, error) {
 		if err := r.read(ctx); err != nil {
 			return nil, err
 		}
-		if r.current.source == refused.source {
+		if r.current.source.equal(refused.source) {
 			r.current = refused
 		}
 	}

@@ -70,15 +70,19 @@ func NormalizeURL(raw string) (*url.URL, error) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return refuse("must not have a query or fragment")
 	}
-	path := strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/v2/optout/status")
+	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: basePath(u.Path)}, nil
+}
+
+func basePath(path string) string {
 	for {
-		shorter := strings.TrimSuffix(strings.TrimRight(path, "/"), "/v2")
+		shorter := strings.TrimRight(path, "/")
+		shorter = strings.TrimSuffix(shorter, "/v2/optout/status")
+		shorter = strings.TrimSuffix(shorter, "/v2")
 		if shorter == path {
-			break
+			return path
 		}
 		path = shorter
 	}
-	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: path}, nil
 }
 
 // BaseURL finds out where the operator of o is and refuses addresses that

@@ -47,7 +47,7 @@ func Run(ctx context.Context, args []string, s Surroundings) int {
 	case errors.As(err, &classed):
 	case ctx.Err() != nil:
 		err = schemas.Errorf(schemas.Cancelled, "cancelled")
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), " arg(s), "):
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "required flag"), strings.Contains(err.Error(), " arg(s), "):
 		err = schemas.Errorf(schemas.Usage, "%v", err).WithHint("see: optsweep --help") // cobra has no type for these
 	}
 	a.printError(err)
@@ -85,7 +85,7 @@ func (a *app) root() *cobra.Command {
 		return schemas.Errorf(schemas.Usage, "%v", err).WithHint("see: %s --help", cmd.CommandPath())
 	})
 	root.AddCommand(a.initCommand(), a.validateCommand(), a.runCommand(), a.checkCommand(),
-		a.operatorCommand(), a.demoCommand(), a.versionCommand())
+		a.doctorCommand(), a.operatorCommand(), a.demoCommand(), a.versionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -46,17 +46,12 @@ func newOperator(ctx context.Context, s System, job *config.Job) (asked, error) 
 	if job.Operator.Kind == config.Embedded {
 		return newEmbedded(ctx, s, job)
 	}
-	credentials := func(context.Context) (operator.Credentials, error) { return readCredentials(s, job) }
-	now, err := credentials(ctx)
+	options := operatorOptions(s, job)
+	now, err := options.Credentials(ctx)
 	if err != nil {
 		return asked{}, err
 	}
-	client, err := operator.New(operator.Options{
-		Kind: operator.Kind(job.Operator.Kind), URL: job.Operator.URL, Scope: job.Scope, Environment: job.Environment,
-		Credentials: credentials, Parallel: job.Operator.Parallel, Binary: job.Operator.Binary,
-		CAFile: job.Operator.CAFile, AllowPlainHTTP: job.Operator.AllowPlainHTTP,
-		AllowHosts: allowedHosts(job), ClientVersion: "optsweep-" + Version(), Logger: s.Log, Now: s.Now,
-	})
+	client, err := operator.New(options)
 	if err != nil {
 		return asked{}, err
 	}
@@ -71,20 +66,28 @@ func newOperator(ctx context.Context, s System, job *config.Job) (asked, error) 
 	}, nil
 }
 
-func readCredentials(s System, job *config.Job) (c operator.Credentials, err error) {
-	var warning string
-	for _, x := range []struct {
-		ref config.SecretRef
-		to  *schemas.Secret
-	}{{job.Operator.APIKey, &c.APIKey}, {job.Operator.ClientSecret, &c.ClientSecret}} {
-		if *x.to, warning, err = x.ref.Resolve(s.LookupEnv); err != nil {
+func operatorOptions(s System, job *config.Job) operator.Options {
+	return operator.Options{
+		Kind: operator.Kind(job.Operator.Kind), URL: job.Operator.URL, Scope: job.Scope, Environment: job.Environment,
+		Credentials: func(context.Context) (c operator.Credentials, err error) {
+			if c.APIKey, err = resolve(s, job.Operator.APIKey); err != nil {
+				return c, err
+			}
+			c.ClientSecret, err = resolve(s, job.Operator.ClientSecret)
 			return c, err
-		}
-		if warning != "" {
-			s.Log.Warn(warning)
-		}
+		},
+		Parallel: job.Operator.Parallel, Binary: job.Operator.Binary, CAFile: job.Operator.CAFile,
+		AllowPlainHTTP: job.Operator.AllowPlainHTTP, AllowHosts: allowedHosts(job),
+		ClientVersion: "optsweep-" + Version(), Logger: s.Log, Now: s.Now,
 	}
-	return c, nil
+}
+
+func resolve(s System, ref config.SecretRef) (schemas.Secret, error) {
+	secret, warning, err := ref.Resolve(s.LookupEnv)
+	if warning != "" {
+		s.Log.Warn(warning)
+	}
+	return secret, err
 }
 
 // newEmbedded answers from the opt-out log of the job, as it is now.
