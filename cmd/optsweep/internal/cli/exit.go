@@ -20,7 +20,7 @@ var exitCodes = [...]struct {
 	{schemas.Partial, 3, "partial: some tables or units are not reconciled"},
 	{schemas.Refused, 4, "the operator refused: key, secret, scope, clock or canary"},
 	{schemas.Locked, 5, "locked: another run holds the workspace or the API key"},
-	{schemas.Limit, 6, "stopped by a safety limit before any write"},
+	{schemas.Limit, 6, "stopped by a safety limit"},
 	{schemas.Gate, 7, "a gate is not met"},
 	{schemas.Cancelled, 130, "cancelled; the same command goes on"},
 }
