@@ -140,7 +140,7 @@ func (b *Builder) makeRoom() error {
 	b.pool.compact(sample)
 	if size(sample) <= before/2 {
 		b.pool.compact(all[parts/32:])
-		if size(all) <= b.pool.maxSlabs*slabRecords/2 && b.pool.largest() <= b.pool.maxPart/2 {
+		if b.pool.halfEmpty() {
 			return nil
 		}
 	}

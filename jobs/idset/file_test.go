@@ -12,11 +12,14 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"optsweep/schemas"
 	"optsweep/schemas/durable"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // someIDs draws ids of one of several kinds: random, alike in the bytes that
 // are sorted first, or the same few again and again.
@@ -114,9 +117,13 @@ func readFile(tb testing.TB, path string) []schemas.ID {
 
 func TestFileDetectsEveryFlippedByte(t *testing.T) {
 	for _, k := range []kind{idKind, listKind} {
-		records := bytes.Repeat([]byte("0123456789abcdef"), (blockRecords+100)*k.width()/16+1)
-		data := encode(t, k, records[:(blockRecords+100)*k.width()])
+		const n = blockRecords + 100
+		records := bytes.Repeat([]byte("0123456789abcdef"), n*k.width()/16+1)
+		data := encode(t, k, records[:n*k.width()])
 		for i := range data {
+			if inside := i > headerSize+idWidth && i < headerSize+(n-1)*k.width(); inside && i%11 != 0 {
+				continue // a checksum treats all bytes of a block alike
+			}
 			data[i] ^= 1 << (i % 8)
 			if _, err := decode(data, k); err == nil || !strings.Contains(err.Error(), "is damaged") || schemas.HintOf(err) == "" {
 				t.Fatalf("kind %q, byte %d of %d flipped: %v", k, i, len(data), err)
@@ -196,14 +203,16 @@ var errFault = errors.New("injected fault")
 
 // faults runs action once to count its durable steps, and then with a fault at
 // each of them, once not stored and once stored. Every time it must fail with
-// the fault and leave no temporary file in dir; then check is called.
-func faults(t *testing.T, dir string, action func(durable.Disk) error, check func(step durable.Step, path string, stored bool)) {
+// the fault and leave no temporary file in dir; then check is called. prepare
+// is called before each run.
+func faults(t *testing.T, dir string, prepare func(), action func(durable.Disk) error, check func(step durable.Step, path string, stored bool)) {
 	t.Helper()
 	type place struct {
 		step durable.Step
 		path string
 	}
 	run := func(failAt int, stored bool) (places []place, err error) {
+		prepare()
 		var mu sync.Mutex
 		err = action(durable.Disk{Fault: func(step durable.Step, path string) (bool, error) {
 			mu.Lock()

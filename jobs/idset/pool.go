@@ -6,6 +6,7 @@ const (
 	parts        = 256 // by the first byte of the order
 	chunkRecords = 256
 	chunkBytes   = chunkRecords * idWidth
+	slabChunks   = slabRecords / chunkRecords
 )
 
 // pool collects ids in memory, unsorted, in parts by the first byte of the
@@ -66,18 +67,17 @@ func (p *pool) addSlab() bool {
 	if len(p.slabs) >= p.maxSlabs {
 		return false
 	}
-	const perSlab = slabRecords / chunkRecords
-	first := uint32(len(p.slabs)) * perSlab
+	first := uint32(len(p.slabs)) * slabChunks
 	p.slabs = append(p.slabs, make([]byte, slabBytes))
-	for c := first + perSlab; c > first; c-- {
+	for c := first + slabChunks; c > first; c-- {
 		p.free = append(p.free, c-1)
 	}
 	return true
 }
 
 func (p *pool) chunk(c uint32) []byte {
-	at := c % (slabRecords / chunkRecords) * chunkBytes
-	return p.slabs[c/(slabRecords/chunkRecords)][at : at+chunkBytes : at+chunkBytes]
+	at := c % slabChunks * chunkBytes
+	return p.slabs[c/slabChunks][at : at+chunkBytes : at+chunkBytes]
 }
 
 // size is the number of ids in some parts, repeated ones included.
@@ -88,12 +88,15 @@ func size(some []part) (n int) {
 	return n
 }
 
-// largest is the size of the largest part.
-func (p *pool) largest() (n int) {
+// halfEmpty tells whether half of the memory is free, for every part.
+func (p *pool) halfEmpty() bool {
 	for i := range p.parts {
-		n = max(n, p.parts[i].len())
+		if p.parts[i].len() > p.maxPart/2 {
+			return false
+		}
 	}
-	return n
+	free := len(p.free) + (p.maxSlabs-len(p.slabs))*slabChunks
+	return free >= p.maxSlabs*slabChunks/2
 }
 
 // scratch is room to sort the parts of a pool one after the other.

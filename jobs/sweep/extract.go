@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -134,8 +135,12 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			var broken *unitError
+			if errors.As(err, &broken) {
+				return r.fail("extract", failure(u, broken.err))
+			}
 			if err != nil {
-				return r.fail("extract", failure(u, err))
+				return err // of the workspace, which all units need
 			}
 			if _, err := journal.Append(r.id, schemas.EventUnitExtracted, result); err != nil {
 				return err
@@ -147,6 +152,11 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 	return tasks.Wait()
 }
 
+// unitError is a fault of one unit, which leaves the others alone.
+type unitError struct{ err error }
+
+func (e *unitError) Error() string { return e.err.Error() }
+
 // extractUnit is the extract task of one unit: idempotent, independent of all
 // others.
 func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builder *idset.Builder) (unitExtracted, error) {
@@ -154,20 +164,21 @@ func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builde
 	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(quarantineDir, fmt.Sprintf("%06d.csv", index)), u, r.deps.Workspace.Pseudonyms)
 	defer quarantine.discard()
 	collector := idset.NewCollector(r.job.Rules, builder, quarantine.add)
+	var keepErr error
 	err := r.source(u.Table).Scan(ctx, u, func(c schemas.Cells) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		r.deps.Progress.Add(int64(len(c.Values)))
-		return collector.Add(c)
+		keepErr = errors.Join(ctx.Err(), collector.Add(c))
+		return keepErr
 	})
-	if err != nil {
-		builder.Close() // drops the ids of this unit
-		return result, err
+	if keepErr == nil && err != nil {
+		keepErr = &unitError{err}
 	}
-	if err := quarantine.publish(); err != nil {
-		builder.Close()
-		return result, err
+	if keepErr == nil {
+		keepErr = quarantine.publish()
+	}
+	if keepErr != nil {
+		builder.Close() // drops the ids of this unit
+		return result, keepErr
 	}
 	info, err := builder.WriteFile(ctx, r.path(result.File))
 	if err != nil {
@@ -178,7 +189,7 @@ func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builde
 		return result, err
 	}
 	if result.Counts.Rows != u.Rows {
-		return result, fmt.Errorf("%d rows were read, its metadata says %d", result.Counts.Rows, u.Rows)
+		return result, &unitError{fmt.Errorf("%d rows were read, its metadata says %d", result.Counts.Rows, u.Rows)}
 	}
 	return result, nil
 }

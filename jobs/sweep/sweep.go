@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"optsweep/jobs/report"
@@ -138,6 +139,9 @@ func (r *run) interrupt(ctx context.Context, err error) error {
 		} else {
 			err = schemas.Errorf(schemas.Cancelled, "run %s was cancelled", r.id).WithHint("the same command goes on where it stopped")
 		}
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = schemas.Errorf(schemas.Failed, "%w", err).WithHint("make room on the disk of the workspace; the same command goes on")
 	}
 	ended := schemas.RunEnded{Status: schemas.StatusInterrupted, Class: schemas.ClassOf(err).String(), Message: err.Error()}
 	typ := schemas.EventRunInterrupted
