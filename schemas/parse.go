@@ -71,17 +71,20 @@ type Rules struct {
 // exact text, so any other spelling of an opted-out id would read as "not
 // opted out" (operator UIDOperatorVerticle.handleOptoutStatus).
 func (r Rules) Parse(cell []byte) (id ID, repaired bool, reason Reason) {
-	if !decode(cell, &id) {
-		trimmed := bytes.Trim(cell, " \t\r\n\v\f")
-		if !decode(trimmed, &id) {
-			return ID{}, false, explain(trimmed)
+	text := cell
+	if !decode(text, &id) {
+		text = bytes.Trim(cell, " \t\r\n\v\f")
+		if !decode(text, &id) {
+			return ID{}, false, explain(text)
 		}
-		repaired = true
+	}
+	if id[0] == v2Tag && text[TextSize-1] != '=' {
+		return ID{}, false, UnknownPrefix // 33 bytes, the first of which is no prefix
 	}
 	if reason = r.check(&id); reason != Valid {
 		return ID{}, false, reason
 	}
-	return id, repaired, Valid
+	return id, len(text) != len(cell), Valid
 }
 
 func (r Rules) check(id *ID) Reason {

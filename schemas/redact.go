@@ -6,17 +6,24 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 // Pseudonyms turn ids into short names that tell two ids apart without giving
 // either away: "id:" and 12 hexadecimal digits of HMAC-SHA-256 under a key
 // that stays in the workspace. Make them with NewPseudonyms.
 type Pseudonyms struct {
-	key *[32]byte // a pointer for the reason given at Secret
+	sum func([]byte) string // a function, so that fmt never shows the key: see Secret
 }
 
 // NewPseudonyms makes pseudonyms under key.
-func NewPseudonyms(key [32]byte) Pseudonyms { return Pseudonyms{key: &key} }
+func NewPseudonyms(key [32]byte) Pseudonyms {
+	return Pseudonyms{func(b []byte) string {
+		mac := hmac.New(sha256.New, key[:])
+		mac.Write(b)
+		return hex.EncodeToString(mac.Sum(nil)[:6])
+	}}
+}
 
 // ID names an id.
 func (p Pseudonyms) ID(id ID) string { return "id:" + p.sum(id[:]) }
@@ -24,38 +31,38 @@ func (p Pseudonyms) ID(id ID) string { return "id:" + p.sum(id[:]) }
 // Cell names a cell that is no valid id.
 func (p Pseudonyms) Cell(cell []byte) string { return "cell:" + p.sum(cell) }
 
-func (p Pseudonyms) sum(b []byte) string {
-	mac := hmac.New(sha256.New, p.key[:])
-	mac.Write(b)
-	return hex.EncodeToString(mac.Sum(nil)[:6])
-}
-
 // Format keeps the key out of every verb.
 func (p Pseudonyms) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redactedSecret)) }
 
 // Secret is an API key, a client secret or another string that must not be
 // shown: however it is printed, logged or marshalled it shows "redacted".
 type Secret struct {
-	// A pointer, because fmt cannot call Format on unexported fields of other
-	// structs: of a pointer in there it shows the address only.
-	value *string
+	// A handle, because fmt cannot call Format on unexported fields of other
+	// structs: of the pointer in a handle it shows the address only. Secrets
+	// still compare by value.
+	value unique.Handle[string]
 }
 
 const redactedSecret = "redacted"
 
 // NewSecret hides value.
-func NewSecret(value string) Secret { return Secret{value: &value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{value: unique.Make(value)}
+}
 
 // Reveal returns the hidden string, for the wire only.
 func (s Secret) Reveal() string {
-	if s.value == nil {
+	if s.IsZero() {
 		return ""
 	}
-	return *s.value
+	return s.value.Value()
 }
 
 // IsZero tells whether there is nothing to hide.
-func (s Secret) IsZero() bool { return s.Reveal() == "" }
+func (s Secret) IsZero() bool { return s == Secret{} }
 
 // String hides the secret.
 func (s Secret) String() string { return redactedSecret }

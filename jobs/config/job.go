@@ -56,8 +56,8 @@ type Operator struct {
 // Limits stop a run before it does harm.
 type Limits struct {
 	MemoryBytes    int64         // for ids held in memory
-	MaxNewFlags    Percent       // of the rows of a table
-	MaxQuarantined Percent       // of the rows of a table
+	MaxNewFlags    Percent       // newly opted out, of the distinct ids of all tables
+	MaxQuarantined Percent       // without a valid id, of the rows of a table that are not NULL
 	MaxDuration    time.Duration // of a whole run
 	Workers        int           // parallel tasks; 0: let the program choose
 }

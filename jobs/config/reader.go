@@ -157,6 +157,9 @@ func (s *section) add(pair *ast.MappingValueNode) {
 	}
 	keyAt.key = s.name(name)
 	keyAt.node = pair.Value
+	if keyAt.node == nil {
+		keyAt.node = &ast.NullNode{}
+	}
 	s.entries[name] = keyAt
 	s.order = append(s.order, name)
 }

@@ -79,7 +79,8 @@ type Info struct {
 type encoder struct {
 	dst     io.Writer
 	kind    kind
-	buf     []byte // being filled
+	buf     []byte // being filled, up to size
+	size    int
 	count   int64
 	full    chan []byte // to the goroutine
 	free    chan []byte // back from it
@@ -100,12 +101,12 @@ func newEncoder(dst io.Writer, k kind) *encoder {
 	e := &encoder{
 		dst:  dst,
 		kind: k,
-		buf:  make([]byte, 0, encoderBlocks*blockRecords*k.width()),
+		size: encoderBlocks * blockRecords * k.width(),
 		full: make(chan []byte, 1),
 		free: make(chan []byte, 2),
 		done: make(chan struct{}),
 	}
-	e.free <- nil // the second buffer, made when it is first needed
+	e.free <- nil // the second buffer, which grows like the first
 	go e.write()
 	return e
 }
@@ -132,12 +133,12 @@ func (e *encoder) write() {
 // append adds one record, or several whole ones that lie in a row.
 func (e *encoder) append(records []byte) error {
 	for len(records) > 0 {
-		if len(e.buf) == cap(e.buf) {
+		if len(e.buf) == e.size {
 			if err := e.flush(); err != nil {
 				return err
 			}
 		}
-		n := min(len(records), cap(e.buf)-len(e.buf))
+		n := min(len(records), e.size-len(e.buf))
 		e.buf = append(e.buf, records[:n]...)
 		records = records[n:]
 	}
@@ -146,12 +147,9 @@ func (e *encoder) append(records []byte) error {
 
 // flush hands the buffer over. Only the last one may be partly filled.
 func (e *encoder) flush() error {
-	size := cap(e.buf)
 	e.count += int64(len(e.buf) / e.kind.width())
 	e.full <- e.buf
-	if e.buf = <-e.free; e.buf == nil {
-		e.buf = make([]byte, 0, size)
-	}
+	e.buf = <-e.free
 	if e.failed.Load() {
 		e.stop()
 		return e.err

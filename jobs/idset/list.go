@@ -204,7 +204,7 @@ func MergeList(ctx context.Context, m ListMerge) (ListInfo, error) {
 	}
 	// add writes the additions before id, or all if id is nil.
 	add := func(id *schemas.ID) error {
-		for len(additions) > 0 && (id == nil || Compare(additions[0].ID, *id) < 0) {
+		for len(additions) > 0 && (id == nil || compare(&additions[0].ID, id) < 0) {
 			if err := put(additions[0]); err != nil {
 				return err
 			}
@@ -243,7 +243,8 @@ func MergeList(ctx context.Context, m ListMerge) (ListInfo, error) {
 
 // sortedEntries returns entries in order, each id once.
 func sortedEntries(entries []Entry) []Entry {
-	sorted := slices.SortedFunc(slices.Values(entries), func(a, b Entry) int { return Compare(a.ID, b.ID) })
+	sorted := slices.Clone(entries)
+	slices.SortFunc(sorted, func(a, b Entry) int { return compare(&a.ID, &b.ID) })
 	kept := sorted[:0]
 	for _, e := range sorted {
 		if n := len(kept); n > 0 && kept[n-1].ID == e.ID {

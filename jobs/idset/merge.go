@@ -65,17 +65,16 @@ func (in *input) take(s slabs, bound *schemas.ID, dst []entry) []entry {
 	return dst
 }
 
-// merge emits each distinct id of files, in order. It works in
-// rounds. A round loads what fits, takes from every file the ids up to the
-// lowest id that ends what is loaded of a file with more to come, and sorts
-// them: whatever comes later is greater. So the cost of an id does not grow
-// with the number of files. Memory: budget, or one block per file if that is
-// more.
+// merge emits each distinct id of files, in order. It works in rounds. A round
+// loads what fits, takes from every file the ids up to the lowest id that ends
+// what is loaded of a file with more to come, and sorts them: whatever comes
+// later is greater. So the cost of an id does not grow with the number of
+// files. Memory: budget, or one block per file if that is more.
 func merge(ctx context.Context, files []*file, budget int64, out emit) error {
 	if len(files) == 1 {
 		return copyRecords(ctx, files[0], out)
 	}
-	slots := max(1, min(budget, mergeMax)/(mergeRecord*blockRecords*int64(max(1, len(files)))))
+	slots := max(1, budget/(mergeRecord*blockRecords*int64(max(1, len(files)))))
 	inputs := make([]input, len(files))
 	var total int64
 	for i, f := range files {

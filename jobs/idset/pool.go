@@ -1,6 +1,10 @@
 package idset
 
-import "optsweep/schemas"
+import (
+	"math"
+
+	"optsweep/schemas"
+)
 
 const (
 	parts        = 256 // by the first byte of the order
@@ -25,7 +29,7 @@ type pool struct {
 func newPool(limit int64) pool {
 	const perID = 2*entryBytes + idWidth // entries, room for them, compacted ids
 	return pool{
-		maxSlabs: int((limit - limit/8) / slabBytes),
+		maxSlabs: int(min((limit-limit/8)/slabBytes, math.MaxUint32/slabRecords)),
 		maxPart:  int(limit / 8 / perID),
 	}
 }

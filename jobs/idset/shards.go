@@ -352,7 +352,11 @@ func (r *Reader) open() error {
 		return f.damaged("it is not the shard that the manifest lists")
 	}
 	r.cur = newCursor(f)
-	return r.cur.seek(r.next - r.starts[r.shard])
+	if err := r.cur.seek(r.next - r.starts[r.shard]); err != nil {
+		r.release()
+		return err
+	}
+	return nil
 }
 
 func (r *Reader) release() {

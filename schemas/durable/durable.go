@@ -70,11 +70,16 @@ type File struct {
 // dot, so that readers of data folders pass it over.
 const TempSuffix = ".optsweep-tmp"
 
+// maxName leaves room in the 255 bytes of a file name for what Create adds.
+const maxName = 200
+
 // Create opens a new temporary file for final, beside it. Call Publish to put
 // it in place and Discard (deferred, say) to drop it. If two processes write
 // the same path, each renames only what it wrote itself.
 func (d Disk) Create(final string, mode fs.FileMode) (*File, error) {
-	path := filepath.Join(filepath.Dir(final), "."+filepath.Base(final)+"."+rand.Text()[:8]+TempSuffix)
+	name := filepath.Base(final)
+	name = name[:min(len(name), maxName)]
+	path := filepath.Join(filepath.Dir(final), "."+name+"."+rand.Text()[:8]+TempSuffix)
 	var f *os.File
 	err := d.do(Create, path, func() (err error) {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
@@ -116,6 +121,11 @@ func (f *File) Write(b []byte) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// WriteString is Write; io.Copy prefers it for some readers.
+func (f *File) WriteString(s string) (n int, err error) {
+	return f.Write([]byte(s))
 }
 
 // ReadFrom keeps io.Copy on the operating system's fast path while the fault
@@ -224,7 +234,7 @@ func (d Disk) OpenLog(path string, size int64, create bool) (*Log, error) {
 		err = d.SyncDir(filepath.Dir(path))
 	}
 	if err == nil {
-		err = f.Truncate(size)
+		err = cut(f, size)
 	}
 	if err != nil {
 		if f != nil {
@@ -233,6 +243,19 @@ func (d Disk) OpenLog(path string, size int64, create bool) (*Log, error) {
 		return nil, err
 	}
 	return &Log{f: f, disk: d, size: size}, nil
+}
+
+// cut shortens f to size bytes. A file that has fewer is an error: Truncate
+// would fill it up with zeros.
+func cut(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < size {
+		return fmt.Errorf("%s has %d bytes, want at least %d", f.Name(), info.Size(), size)
+	}
+	return f.Truncate(size)
 }
 
 // Append writes record at the end and syncs. After an error the end of the
