@@ -1,13 +1,13 @@
 package embedded
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"optsweep/connectors/envelope"
@@ -250,7 +250,7 @@ func decodeBase64(dst, src []byte) ([]byte, bool) {
 	}
 	dst = slices.Grow(dst, enc.DecodedLen(len(src)))
 	out, err := enc.AppendDecode(dst, src)
-	if err != nil || strings.ContainsAny(string(src), "\r\n") { // which the decoder skips
+	if err != nil || bytes.IndexByte(src, '\n') >= 0 || bytes.IndexByte(src, '\r') >= 0 { // which the decoder skips
 		return dst, false
 	}
 	return out, true

@@ -38,9 +38,7 @@ const (
 // attempt asks b once and counts what happened.
 func (c *Client) attempt(ctx context.Context, b *batch, k *keys, answer *schemas.Answer) *failure {
 	a := Attempt{IDs: len(b.ids)}
-	started := c.opt.Now()
-	f := c.send(ctx, b, k, answer, &a)
-	a.Took = c.opt.Now().Sub(started)
+	f := c.ask(ctx, b, k, answer, &a)
 	a.Outcome = answered.String()
 	if f != nil {
 		a.Outcome = f.class.String()
@@ -57,11 +55,8 @@ func (c *Client) attempt(ctx context.Context, b *batch, k *keys, answer *schemas
 	return f
 }
 
-// send seals b afresh, posts it and reads the answer.
-func (c *Client) send(ctx context.Context, b *batch, k *keys, answer *schemas.Answer, a *Attempt) *failure {
-	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
-	defer cancel()
-
+// ask seals b afresh, posts it and adds what the operator says to answer.
+func (c *Client) ask(ctx context.Context, b *batch, k *keys, answer *schemas.Answer, a *Attempt) *failure {
 	var iv [12]byte
 	var nonce envelope.Nonce
 	if err := errors.Join(c.random(iv[:]), c.random(nonce[:])); err != nil {
@@ -69,35 +64,47 @@ func (c *Client) send(ctx context.Context, b *batch, k *keys, answer *schemas.An
 	}
 	sent := c.opt.Now()
 	body := b.seal(k.cipher, envelope.Request{TimeMS: sent.UnixMilli(), Nonce: nonce, Payload: b.payload}, iv, c.opt.Binary)
+	resp, err := c.post(ctx, b, k, body, a)
+	if resp == nil {
+		return c.networkFailure(err)
+	}
+	received := c.opt.Now()
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		c.measureClock(sent, received, date.Add(time.Second/2)) // Date is cut to whole seconds
+	}
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		return c.statusFailure(resp, b.received, k)
+	case err != nil:
+		return c.networkFailure(err)
+	case len(b.received) > maxAnswer:
+		return c.untrusted("is larger than %d bytes", maxAnswer)
+	}
+	return c.accept(b, k, resp, nonce, sent, received, answer)
+}
+
+// post sends body and reads what comes back into b.received. There is a
+// response without a whole body if both results are set.
+func (c *Client) post(ctx context.Context, b *batch, k *keys, body *requestBody, a *Attempt) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
+	defer cancel()
 	a.SentBytes = body.Len()
+	began := c.opt.Now()
 	defer func() {
+		a.Took = c.opt.Now().Sub(began)
 		if !body.closed.Load() { // the transport may still be reading it
 			b.sealed, b.text = nil, nil
 		}
 	}()
-
 	resp, err := c.transport.RoundTrip(c.request(ctx, k, body))
 	if err != nil {
-		return c.networkFailure(err)
+		return nil, err
 	}
 	c.reached.Store(true)
 	a.Status = resp.StatusCode
 	err = b.receive(resp)
-	received := c.opt.Now()
 	a.ReceivedBytes = len(b.received)
-	if date, dateErr := http.ParseTime(resp.Header.Get("Date")); dateErr == nil {
-		c.measureClock(sent, received, date.Add(time.Second/2)) // Date is cut to whole seconds
-	}
-	if resp.StatusCode != http.StatusOK {
-		return c.statusFailure(resp, b.received, k)
-	}
-	if err != nil {
-		return c.networkFailure(err)
-	}
-	if len(b.received) > maxAnswer {
-		return c.untrusted("is larger than %d bytes", maxAnswer)
-	}
-	return c.accept(b, k, resp, nonce, sent, received, answer)
+	return resp, err
 }
 
 // request makes the HTTP request. It has no GetBody, so that the transport can

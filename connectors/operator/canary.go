@@ -2,10 +2,7 @@ package operator
 
 import (
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -17,65 +14,11 @@ import (
 type Canary struct {
 	ID             schemas.ID
 	ExpectOptedOut bool
-	Line           int // in the file it comes from, from 1
+	Line           int // of the file it comes from, from 1
 }
 
 // maxNamed bounds how many lines one error names.
 const maxNamed = 10
-
-// ReadCanaries reads CSV with two fields, an advertising id and "opted_out" or
-// "clear". Empty lines, lines that start with # and a first line "id,expected"
-// are passed over. Errors are of class schemas.Usage and name all bad lines.
-func ReadCanaries(r io.Reader, rules schemas.Rules) ([]Canary, error) {
-	records := csv.NewReader(r)
-	records.Comment = '#'
-	records.FieldsPerRecord = -1
-	records.TrimLeadingSpace = true
-	var canaries []Canary
-	var bad []string
-	for first := true; ; first = false {
-		fields, err := records.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, schemas.Errorf(schemas.Usage, "canaries: %w", err)
-		}
-		if first && fields[0] == "id" {
-			continue
-		}
-		line, _ := records.FieldPos(0)
-		canary, problem := parseCanary(fields, rules)
-		if problem != "" {
-			bad = append(bad, fmt.Sprintf("line %d: %s", line, problem))
-			continue
-		}
-		canary.Line = line
-		canaries = append(canaries, canary)
-	}
-	if len(bad) > 0 {
-		return nil, schemas.Errorf(schemas.Usage, "canaries: %s", enumerate(bad)).
-			WithHint("each line is an id, a comma, and opted_out or clear")
-	}
-	return canaries, nil
-}
-
-func parseCanary(fields []string, rules schemas.Rules) (canary Canary, problem string) {
-	if len(fields) != 2 {
-		return Canary{}, fmt.Sprintf("%d fields, not 2", len(fields))
-	}
-	id, _, reason := rules.Parse([]byte(fields[0]))
-	if reason != schemas.Valid {
-		return Canary{}, "the id is " + string(reason)
-	}
-	switch strings.TrimSpace(fields[1]) {
-	case "opted_out":
-		return Canary{ID: id, ExpectOptedOut: true}, ""
-	case "clear":
-		return Canary{ID: id}, ""
-	}
-	return Canary{}, "expected verdict is neither opted_out nor clear"
-}
 
 func enumerate(items []string) string {
 	if more := len(items) - maxNamed; more > 0 {

@@ -143,6 +143,7 @@ func (c *Client) exchange(ctx context.Context, b *batch, answer *schemas.Answer,
 		return &failure{class: fatal, err: err}
 	}
 	started := c.opt.Now()
+	var waited time.Duration
 	restamped, reread := false, false
 	for attempts, waits := 1, 0; ; attempts++ {
 		f := c.attempt(ctx, b, k, answer)
@@ -170,13 +171,14 @@ func (c *Client) exchange(ctx context.Context, b *batch, answer *schemas.Answer,
 				return &failure{class: fatal, err: err}
 			}
 			waits++
-			elapsed := c.opt.Now().Sub(started)
+			elapsed := max(waited, c.opt.Now().Sub(started))
 			if elapsed+wait > c.opt.Deadline {
 				return &failure{class: fatal, err: c.exhausted(f, attempts, elapsed)}
 			}
 			c.opt.Logger.Warn("operator gave no answer, will ask again", "cause", f.err, "attempt", attempts, "wait", wait.Round(time.Millisecond))
+			waited += wait
 			if err := c.opt.Sleep(ctx, wait); err != nil {
-				return &failure{class: fatal, err: cancelled(ctx)}
+				return &failure{class: fatal, err: cmp.Or(cancelled(ctx), err)}
 			}
 		default:
 			return f
@@ -195,6 +197,10 @@ func (c *Client) exhausted(f *failure, attempts int, elapsed time.Duration) erro
 	return err.WithHint("the same command resumes where this run stopped, once the operator answers again")
 }
 
+// cancelled is the error of a ctx that is done, and nil for one that is not.
 func cancelled(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
 	return schemas.Errorf(schemas.Cancelled, "asking the operator was cancelled: %w", context.Cause(ctx))
 }

@@ -287,11 +287,11 @@ func (c *Client) backoff(n int, asked time.Duration) (time.Duration, error) {
 // Attempt is one request and what became of it.
 type Attempt struct {
 	IDs           int
-	Status        int    // HTTP status; 0 if no answer came
-	Outcome       string // "answered", "retry", "restamp", "auth", "too_large", "rejected", "integrity" or "fatal"
-	SentBytes     int    // body only
-	ReceivedBytes int    // body only
-	Took          time.Duration
+	Status        int           // HTTP status; 0 if no answer came
+	Outcome       string        // "answered", "retry", "restamp", "auth", "too_large", "rejected", "integrity" or "fatal"
+	SentBytes     int           // body only
+	ReceivedBytes int           // body only
+	Took          time.Duration // from the first byte sent until the last one read
 }
 
 // Stats are totals since the client was made.

@@ -289,6 +289,18 @@ func TestRefusedKeyIsReadOnceMore(t *testing.T) {
 	}
 }
 
+func TestOlderKeyIsNamedByItsFingerprint(t *testing.T) {
+	const old = "an-older-key-without-a-name"
+	f := newFake(t)
+	c, _ := newClient(t, f, func(s *setup) {
+		s.Credentials = func(context.Context) (operator.Credentials, error) { return credentials(old, testSecret), nil }
+	})
+	_, err := c.Check(t.Context(), makeIDs(1))
+	if want := operator.KeyFingerprint(schemas.NewSecret(old)); !strings.Contains(fmt.Sprint(err), want) || strings.Contains(fmt.Sprint(err), "older") {
+		t.Error(err)
+	}
+}
+
 func TestKeyOfAnotherScopeIsNamedInTheHint(t *testing.T) {
 	f := newFake(t, func(f *fake) { f.key = otherKey })
 	c, _ := newClient(t, f, func(s *setup) { s.Environment = schemas.Production })

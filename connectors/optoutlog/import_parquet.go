@@ -60,7 +60,7 @@ func leaf(sc *schema.Schema, path string) (int, error) {
 
 // perSecond is how many units of the time column make a second; 0 for text.
 func (im *importer) perSecond(c *schema.Column) (int64, error) {
-	stamp, annotated := c.LogicalType().(schema.TimestampLogicalType)
+	stamp, annotated := c.LogicalType().(*schema.TimestampLogicalType)
 	switch {
 	case c.PhysicalType() == parquet.Types.ByteArray && im.opts.Unit == RFC3339:
 		return 0, nil

@@ -85,9 +85,7 @@ func inspect(ctx context.Context, dir string, f file) (FileInspection, error) {
 	if name, ok := ParseName(filepath.Base(f.path)); ok {
 		fi.Kind = name.Kind
 	}
-	whole := f
-	whole.size -= f.size % EntrySize
-	err := read(ctx, dir, []file{whole}, 1, func(_ int, _ file, entries []byte) error {
+	err := read(ctx, dir, []file{f}, 1, func(_ int, entries []byte) error {
 		for i := 0; i < len(entries); i += EntrySize {
 			fi.Counts.add((*[EntrySize]byte)(entries[i:]))
 		}

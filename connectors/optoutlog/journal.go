@@ -172,9 +172,8 @@ func (j *Journal) Held() int {
 }
 
 // Rotate writes the entries that the journal holds as a delta file and then
-// empties the journal. The path is empty if there are none. After an error the
-// journal holds them still; at worst they are in two files, which changes no
-// answer.
+// empties the journal. The path is empty if there are none. After an error they
+// are in the journal, in a file, or in both, which changes no answer.
 func (j *Journal) Rotate() (path string, err error) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -184,10 +183,10 @@ func (j *Journal) Rotate() (path string, err error) {
 		return "", fmt.Errorf("write the intake journal as a delta: %w", err)
 	}
 	j.closeLog()
+	j.held = nil // the next commit cuts the file to nothing if it is still there
 	if err := j.opts.Disk.Remove(j.path()); err != nil {
 		return "", fmt.Errorf("empty the intake journal: %w", err)
 	}
-	j.held = nil
 	return path, nil
 }
 

@@ -90,7 +90,7 @@ const segment = 1 << 16 * EntrySize // 4.5 MiB
 // the call and holds whole entries. A file whose size is no multiple of
 // EntrySize, that has an opening entry but no closing one, or that changes
 // meanwhile is an error.
-func read(ctx context.Context, dir string, files []file, workers int, visit func(worker int, f file, entries []byte) error) error {
+func read(ctx context.Context, dir string, files []file, workers int, visit func(worker int, entries []byte) error) error {
 	type job struct {
 		file  file
 		at    int64
@@ -123,7 +123,10 @@ func read(ctx context.Context, dir string, files []file, workers int, visit func
 				b := buf[:min(segment, j.file.size-j.at)]
 				err := j.state.read(filepath.Join(dir, j.file.path), j.file, j.at, b)
 				if err == nil {
-					err = visit(worker, j.file, b)
+					err = visit(worker, b)
+				}
+				if err == nil {
+					err = j.state.done()
 				}
 				if err != nil {
 					return badFile(j.file.path, err)
@@ -171,9 +174,6 @@ func (s *fileState) read(path string, f file, at int64, b []byte) error {
 	if at+int64(len(b)) == f.size && kindOf(b[len(b)-EntrySize:]) == End {
 		s.ended.Store(true)
 	}
-	if s.left.Add(-1) > 0 {
-		return nil
-	}
 	info, err := in.Stat()
 	if err != nil {
 		return err
@@ -181,7 +181,12 @@ func (s *fileState) read(path string, f file, at int64, b []byte) error {
 	if info.Size() != f.size || !info.ModTime().Equal(f.mtime) {
 		return errChanged
 	}
-	if s.opens.Load() && !s.ended.Load() {
+	return nil
+}
+
+// done checks the file once its last segment is read.
+func (s *fileState) done() error {
+	if s.left.Add(-1) == 0 && s.opens.Load() && !s.ended.Load() {
 		return errTruncated
 	}
 	return nil

@@ -244,7 +244,7 @@ func (s *Store) extend(ctx context.Context, base *table, files []file) (*table, 
 	for i := range collectors {
 		collectors[i] = newCollector(&base.seed, total/workers)
 	}
-	err := read(ctx, s.opts.Dir, files, workers, func(worker int, f file, entries []byte) error {
+	err := read(ctx, s.opts.Dir, files, workers, func(worker int, entries []byte) error {
 		return collectors[worker].addAll(entries)
 	})
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -132,9 +131,9 @@ type change struct {
 
 // begin opens a unit for a change.
 func (t *Table) begin(u schemas.Unit) (*change, error) {
-	target, err := filepath.EvalSymlinks(u.Location)
+	target, err := resolve(u.Location)
 	if err != nil {
-		return nil, openError(err)
+		return nil, err
 	}
 	if err := (folders{}).check(target); err != nil {
 		return nil, err

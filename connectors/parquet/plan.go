@@ -40,12 +40,12 @@ func (t *Table) Plan(ctx context.Context) (units []schemas.Unit, failed []schema
 			name = path
 		}
 		u := schemas.Unit{Table: t.Table, Name: filepath.ToSlash(name), Location: path}
-		target, err := filepath.EvalSymlinks(path)
+		target, err := resolve(path)
+		if err == nil && seen[target] {
+			continue
+		}
+		seen[target] = true
 		if err == nil {
-			if seen[target] {
-				continue
-			}
-			seen[target] = true
 			err = folders.check(target)
 		}
 		if err == nil {
@@ -60,6 +60,14 @@ func (t *Table) Plan(ctx context.Context) (units []schemas.Unit, failed []schema
 		units = append(units, u)
 	}
 	return units, failed, nil
+}
+
+// resolve follows symbolic links.
+func resolve(path string) (target string, err error) {
+	if target, err = filepath.EvalSymlinks(path); err != nil {
+		return "", openError(err)
+	}
+	return target, nil
 }
 
 // inspect fills in what the footer says.
@@ -92,7 +100,7 @@ func (t *Table) list() (base string, paths []string, err error) {
 	paths, err = doublestar.FilepathGlob(pattern, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
 	if err != nil {
 		return "", nil, schemas.Errorf(schemas.Failed, "list %q: %w", t.Path, err).
-			WithHint("check the path and the permissions of its folders")
+			WithHint("check the path, the permissions of its folders, and for links that lead in a circle")
 	}
 	if !strings.HasPrefix(rest, ".") && !strings.HasPrefix(rest, "_") && !strings.Contains(rest, "/.") && !strings.Contains(rest, "/_") {
 		paths = slices.DeleteFunc(paths, func(path string) bool { return hidden(base, path) })

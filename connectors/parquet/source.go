@@ -99,11 +99,11 @@ func version(info fs.FileInfo, digest string) string {
 func findID(m *footer.Meta, name string) (int, error) {
 	found := -1
 	for i, c := range m.Columns {
-		if c.Path[0] != name {
+		if c.Name != name {
 			continue
 		}
 		switch {
-		case len(c.Path) > 1:
+		case c.Nested:
 			return 0, schemas.Errorf(schemas.Failed, "column %q is nested", name).
 				WithHint("name a column of plain strings")
 		case c.Repetition == footer.Repeated:
@@ -147,7 +147,7 @@ func findFlags(m *footer.Meta, name string) (int, error) {
 		case top != name:
 			return 0, schemas.Errorf(schemas.Failed, "column %q differs from %q by case only", top, name).
 				WithHint("rename it, or choose another name with write.column")
-		case i != len(m.Top)-1 || len(c.Path) != 1 || !c.IsFlags():
+		case i != len(m.Top)-1 || !c.IsFlags():
 			return 0, schemas.Errorf(schemas.Failed,
 				"already has a column %q that is not the last one or not a nullable INT64 timestamp (ms, UTC)", name).
 				WithHint("rename it, or choose another name with write.column")

@@ -16,6 +16,7 @@ import (
 type Canary struct {
 	ID       schemas.ID
 	OptedOut bool
+	Line     int // of the file, to name the canary without its id
 }
 
 // maxCanaries is one batch of an operator.
@@ -109,7 +110,7 @@ func (c *canaries) add(line int, record []string) {
 	c.lines[id] = line
 	switch record[1] {
 	case "opted_out", "clear":
-		c.list = append(c.list, Canary{ID: id, OptedOut: record[1] == "opted_out"})
+		c.list = append(c.list, Canary{ID: id, OptedOut: record[1] == "opted_out", Line: line})
 	default:
 		c.fail(line, "expected must be opted_out or clear", "")
 	}

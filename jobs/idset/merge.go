@@ -74,7 +74,7 @@ func merge(ctx context.Context, files []*file, budget int64, out emit) error {
 	if len(files) == 1 {
 		return copyRecords(ctx, files[0], out)
 	}
-	slots := max(1, budget/(mergeRecord*blockRecords*int64(max(1, len(files)))))
+	slots := max(1, min(budget, mergeMax)/(mergeRecord*blockRecords*int64(max(1, len(files)))))
 	inputs := make([]input, len(files))
 	var total int64
 	for i, f := range files {

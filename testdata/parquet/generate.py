@@ -101,9 +101,10 @@ def main(out):
              '{"name":"text","type":"string","nullable":true,"metadata":{}}]}')
     avro = ('{"type":"record","name":"spark_schema","fields":[{"name":"row_id","type":["null","long"]},'
             '{"name":"euid","type":["null","string"]},{"name":"text","type":["null","string"]}]}')
-    pq.write_table(plain.replace_schema_metadata({"org.apache.spark.sql.parquet.row.metadata": spark,
-                                                  "parquet.avro.schema": avro, "other": "kept"}),
-                   path("pyarrow-spark-avro"), store_schema=False)
+    with pq.ParquetWriter(path("pyarrow-spark-avro"), plain.schema, store_schema=False) as w:
+        w.write_table(plain)
+        w.add_key_value_metadata({"org.apache.spark.sql.parquet.row.metadata": spark,
+                                  "parquet.avro.schema": avro, "other": "kept"})
 
     con = duckdb.connect()
     con.register("t", t.drop_columns(["half"]))

@@ -3,6 +3,7 @@ package chunk
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/bits"
 
 	"optsweep/connectors/parquet/footer"
@@ -15,34 +16,37 @@ const (
 
 var errDelta = errors.New("has damaged delta encoded values")
 
-// checkValues proves what the column readers of arrow v17 take for granted of
-// a data page: that the values they will be asked for are there, so that they
-// neither stop short, nor allocate beyond the page, nor reach outside the
-// dictionary of size entries. PLAIN needs no proof, they check it themselves.
-func checkValues(pg page, bytes bool, entries int) error {
-	switch pg.encoding {
-	case footer.Plain:
-		if !bytes && len(pg.data)/8 < pg.values {
+// checks proves what the column readers of arrow v17 take for granted of a data
+// page: that the values they will be asked for are there, so that they neither
+// stop short, nor allocate beyond the page, nor reach outside the dictionary.
+type checks struct {
+	bytes   bool // BYTE_ARRAY, else INT64
+	entries int  // of the dictionary
+	// Length of the last value of the last DELTA_BYTE_ARRAY page. By the
+	// specification a page begins with a whole value, but parquet-mr before 1.8
+	// (PARQUET-246) and arrow-go for long wrote a prefix of the page before.
+	last int64
+}
+
+func (c *checks) page(pg page) error {
+	switch {
+	case pg.values == 0:
+		return nil // nothing will be asked for
+	case pg.encoding == footer.Plain:
+		// Arrow checks the lengths of byte arrays itself.
+		if !c.bytes && len(pg.data)/8 < pg.values {
 			return errors.New("ends within its values")
 		}
 		return nil
-	case footer.PlainDictionary, footer.RLEDictionary:
-		return checkIndexes(pg, entries)
-	case footer.DeltaBinaryPacked:
-		if bytes {
-			break
-		}
+	case pg.encoding == footer.PlainDictionary || pg.encoding == footer.RLEDictionary:
+		return checkIndexes(pg, c.entries)
+	case pg.encoding == footer.DeltaBinaryPacked && !c.bytes:
 		_, err := walkDelta(pg.data, pg.values, 64, nil)
 		return err
-	case footer.DeltaLength:
-		if !bytes {
-			break
-		}
-		return checkLengths(pg.data, pg.values, nil)
-	case footer.DeltaByteArray:
-		if !bytes {
-			break
-		}
+	case pg.encoding == footer.DeltaLength && c.bytes:
+		_, err := checkLengths(pg.data, pg.values, nil, 0)
+		return err
+	case pg.encoding == footer.DeltaByteArray && c.bytes:
 		prefixes := make([]int32, 0, min(pg.values, maxDelta))
 		n, err := walkDelta(pg.data, pg.values, 32, func(v int64) error {
 			prefixes = append(prefixes, int32(v))
@@ -51,15 +55,13 @@ func checkValues(pg page, bytes bool, entries int) error {
 		if err != nil {
 			return err
 		}
-		return checkLengths(pg.data[n:], pg.values, prefixes)
+		c.last, err = checkLengths(pg.data[n:], pg.values, prefixes, c.last)
+		return err
 	}
-	return errors.New("has values in an encoding that is not supported")
+	return fmt.Errorf("has values in encoding %d, which is not supported", pg.encoding)
 }
 
 func checkIndexes(pg page, entries int) error {
-	if pg.values == 0 {
-		return nil
-	}
 	if len(pg.data) == 0 || pg.data[0] > 32 {
 		return errors.New("has damaged dictionary indexes")
 	}
@@ -113,36 +115,34 @@ func countBits(packed []byte, n int) (ones int) {
 }
 
 // checkLengths checks a DELTA_LENGTH_BYTE_ARRAY stream of n values; with
-// prefixes it holds the suffixes of DELTA_BYTE_ARRAY.
-func checkLengths(data []byte, n int, prefixes []int32) error {
-	var sum, expanded, before int64
+// prefixes it holds the suffixes of DELTA_BYTE_ARRAY, whose first prefix is of a
+// value of the length last. It returns the length of the last value.
+func checkLengths(data []byte, n int, prefixes []int32, last int64) (int64, error) {
+	var sum, expanded int64
 	i := 0
 	head, err := walkDelta(data, n, 32, func(length int64) error {
 		sum += length
 		var prefix int64
 		if prefixes != nil {
 			prefix = int64(prefixes[i])
+			i++
 		}
-		i++
-		if length < 0 || sum > int64(len(data)) || prefix < 0 || prefix > before {
+		if length < 0 || sum > int64(len(data)) || prefix < 0 || prefix > last {
 			return errDelta
 		}
-		before = prefix + length
-		if expanded += before; expanded > maxExpanded {
+		last = prefix + length
+		if expanded += prefix; expanded > maxExpanded {
 			return errDelta
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if err == nil && sum > int64(len(data)-head) {
+		err = errDelta
 	}
-	if sum > int64(len(data)-head) {
-		return errDelta
-	}
-	return nil
+	return last, err
 }
 
-// walkDelta walks a DELTA_BINARY_PACKED stream of n integers of width bits
+// walkDelta walks a DELTA_BINARY_PACKED stream of n > 0 integers of width bits
 // (parquet-format Encodings.md), gives each to visit if there is one, and
 // returns the length of the stream.
 func walkDelta(data []byte, n int, width uint, visit func(int64) error) (int, error) {
@@ -160,10 +160,6 @@ func walkDelta(data []byte, n int, width uint, visit func(int64) error) (int, er
 		return v
 	}
 	block, minis, total, first := number(), number(), number(), number()
-	// A page without values may hold nothing at all.
-	if n == 0 && len(data) == 0 {
-		return 0, nil
-	}
 	if in == nil || total != uint64(n) || block == 0 || block%128 != 0 || block > 1<<20 ||
 		minis == 0 || block%minis != 0 || block/minis%32 != 0 {
 		return 0, errDelta
@@ -179,14 +175,10 @@ func walkDelta(data []byte, n int, width uint, visit func(int64) error) (int, er
 		}
 		return visit(value)
 	}
-	left := n
-	if left > 0 {
-		if err := give(); err != nil {
-			return 0, err
-		}
-		left--
+	if err := give(); err != nil {
+		return 0, err
 	}
-	for left > 0 {
+	for left := n - 1; left > 0; {
 		low := number()
 		if in == nil || uint64(len(in)) < minis {
 			return 0, errDelta

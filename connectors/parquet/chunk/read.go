@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -25,8 +26,7 @@ const batchRows = 4096
 type Reader struct {
 	pages   pages
 	column  *schema.Column
-	bytes   bool
-	entries int // of the dictionary
+	checks  checks
 	feed    feed
 	set     [batchRows]bool
 	texts   []parquet.ByteArray
@@ -42,11 +42,11 @@ func NewReader(r io.ReaderAt, column footer.Column) *Reader {
 		typ = parquet.Types.ByteArray
 	}
 	// Arrow sees a required column: the definition levels are decoded here.
-	node := schema.MustPrimitive(schema.NewPrimitiveNode(column.Name(), parquet.Repetitions.Required, typ, -1, -1))
+	node := schema.MustPrimitive(schema.NewPrimitiveNode(column.Name, parquet.Repetitions.Required, typ, -1, -1))
 	return &Reader{
 		pages:  pages{r: r, required: column.Repetition == footer.Required},
 		column: schema.NewColumn(node, 0, 0),
-		bytes:  column.Type == footer.ByteArray,
+		checks: checks{bytes: column.Type == footer.ByteArray},
 	}
 }
 
@@ -123,7 +123,7 @@ func (r *Reader) read(ctx context.Context, c footer.Chunk,
 	if err := r.pages.reset(c); err != nil {
 		return r.damaged(err)
 	}
-	r.entries, r.feed = 0, feed{}
+	r.feed, r.checks = feed{}, checks{bytes: r.checks.bytes}
 	reader := file.NewColumnReader(r.column, &r.feed, memory.DefaultAllocator, nil)
 	var row int64
 	for {
@@ -171,22 +171,25 @@ func (r *Reader) nextPage() (pg page, ok bool, err error) {
 			return err
 		}
 		if pg.dictionary {
-			if r.entries > 0 {
+			if r.checks.entries > 0 {
 				return errors.New("has two dictionaries")
 			}
-			width := 8
-			if r.bytes {
-				width = 4
+			least := 8
+			if r.checks.bytes {
+				least = 4
 			}
-			if pg.rows > len(pg.data)/width {
+			if pg.values > len(pg.data)/least {
 				return errors.New("has a dictionary that ends within its values")
 			}
-			r.entries = pg.rows
-			r.feed.dictionary = file.NewDictionaryPage(memory.NewBufferBytes(pg.data), int32(pg.rows), parquet.Encodings.Plain)
+			r.checks.entries = pg.values
+			r.feed.dictionary = file.NewDictionaryPage(memory.NewBufferBytes(pg.data), int32(pg.values), parquet.Encodings.Plain)
 			return nil
 		}
-		if err := checkValues(pg, r.bytes, r.entries); err != nil {
+		if err := r.checks.page(pg); err != nil {
 			return err
+		}
+		if pg.encoding == footer.DeltaByteArray {
+			pg.data = bytes.Clone(pg.data) // arrow keeps the last value for the next page
 		}
 		if pg.values > 0 {
 			r.feed.data = file.NewDataPageV1(memory.NewBufferBytes(pg.data), int32(pg.values),

@@ -3,7 +3,6 @@ package footer
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Field numbers of ColumnMetaData in parquet.thrift.
@@ -18,9 +17,8 @@ const (
 	metaDictionary   = 11
 )
 
-// Chunks returns one column's chunk in every row group. It checks that the
-// pages lie inside the file and that the counts fit a column that is not
-// repeated.
+// Chunks returns the chunks of a column that is neither nested nor repeated, one
+// for every row group. It checks that the pages lie inside the file.
 func (m *Meta) Chunks(column int) ([]Chunk, error) {
 	chunks := make([]Chunk, 0, len(m.Groups))
 	groups, err := structs(m.top, fileGroups)
@@ -89,7 +87,7 @@ func (m *Meta) readChunk(raw []byte, column Column) (c Chunk, err error) {
 	if err != nil {
 		return c, err
 	}
-	if !slices.Equal(path, column.Path) {
+	if len(path) != 1 || path[0] != column.Name {
 		return c, errors.New("names a column chunk differently from the schema")
 	}
 	c.Pages.Offset = data

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"optsweep/schemas"
 )
@@ -29,6 +28,8 @@ const (
 	encrypted = "PARE"
 	trailer   = 8       // footer length and magic
 	maxFooter = 1 << 29 // bytes; a footer that is larger is taken for damage
+
+	maxSchemaDepth = 128
 )
 
 // Field numbers of FileMetaData, RowGroup, ColumnChunk and SchemaElement in
@@ -68,20 +69,18 @@ const (
 
 // Column is a leaf of the schema.
 type Column struct {
-	Path       []string // names from below the root to the leaf
-	Type       int64    // physical type
-	Repetition int64    // of the leaf itself
-	timestamp  bool     // TIMESTAMP(MILLIS, adjusted to UTC)
-	element    int      // index in the list of schema elements
+	Name       string // of the column at the top level
+	Nested     bool   // the leaf is somewhere below that
+	Type       int64  // physical type
+	Repetition int64  // of the leaf itself
+	timestamp  bool   // TIMESTAMP(MILLIS, adjusted to UTC)
+	element    int    // index in the list of schema elements
 }
-
-// Name joins the path with dots.
-func (c Column) Name() string { return strings.Join(c.Path, ".") }
 
 // IsFlags tells whether the column has exactly the type that AddColumn gives:
 // a nullable INT64 timestamp in ms, UTC, at the top level.
 func (c Column) IsFlags() bool {
-	return len(c.Path) == 1 && c.Type == Int64 && c.Repetition == Optional && c.timestamp
+	return !c.Nested && c.Type == Int64 && c.Repetition == Optional && c.timestamp
 }
 
 // Span is a range of bytes in the file; Length 0 means that there is none.
@@ -220,11 +219,7 @@ func (m *Meta) parseSchema() error {
 	if err != nil {
 		return err
 	}
-	type level struct {
-		path []string
-		left int64 // children to come
-	}
-	var open []level
+	var open []int64 // children to come, of the root and of the groups that are open
 	err = l.each(func(i int, element []byte) error {
 		fields, _, err := parseStruct(element)
 		if err != nil {
@@ -239,47 +234,44 @@ func (m *Meta) parseSchema() error {
 			return errors.New("has a schema element with an impossible number of children")
 		}
 		if i == 0 {
-			open = append(open, level{left: children})
+			open = append(open, children)
 			return nil
 		}
-		for len(open) > 0 && open[len(open)-1].left == 0 {
+		for len(open) > 0 && open[len(open)-1] == 0 {
 			open = open[:len(open)-1]
 		}
-		if len(open) == 0 || len(open) > maxDepth*4 {
+		if len(open) == 0 || len(open) > maxSchemaDepth {
 			return errors.New("has a schema that is no tree")
 		}
-		parent := &open[len(open)-1]
-		parent.left--
-		path := append(parent.path[:len(parent.path):len(parent.path)], string(name))
-		if len(path) == 1 {
+		open[len(open)-1]--
+		nested := len(open) > 1
+		if !nested {
 			m.Top = append(m.Top, string(name))
 		}
-		_, typed := find(fields, schemaType)
-		if children > 0 || !typed {
-			open = append(open, level{path: path, left: children})
+		if _, typed := find(fields, schemaType); children > 0 || !typed {
+			open = append(open, children)
 			return nil
 		}
-		c, err := newColumn(path, fields)
-		c.element = i
+		c, err := newColumn(fields)
+		c.Name, c.Nested, c.element = m.Top[len(m.Top)-1], nested, i
 		m.Columns = append(m.Columns, c)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for _, o := range open {
-		if o.left != 0 {
-			return errors.New("has a schema that is no tree")
-		}
-	}
 	if len(open) == 0 {
 		return errors.New("has no schema")
+	}
+	for _, left := range open {
+		if left != 0 {
+			return errors.New("has a schema that is no tree")
+		}
 	}
 	return nil
 }
 
-func newColumn(path []string, fields []field) (c Column, err error) {
-	c.Path = path
+func newColumn(fields []field) (c Column, err error) {
 	if c.Type, err = integer(fields, schemaType, -1); err != nil {
 		return c, err
 	}

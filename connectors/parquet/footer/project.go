@@ -1,6 +1,6 @@
 package footer
 
-// Project returns a footer with a single column, which must be at the top level, for
+// Project returns a footer with a single column, which must not be nested, for
 // readers that need not, or cannot, know the others.
 func (m *Meta) Project(column int) ([]byte, error) {
 	schema, err := structs(m.top, fileSchema)

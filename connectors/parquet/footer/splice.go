@@ -148,7 +148,7 @@ func (m *Meta) newSplicer(name string, chunks []Chunk, edits map[string]string) 
 	s := &splicer{m: m, name: name, chunks: chunks, edits: edits}
 	if n := len(m.Columns); n > 0 {
 		last := m.Columns[n-1]
-		s.replace = last.IsFlags() && last.Path[0] == name
+		s.replace = last.IsFlags() && last.Name == name
 	}
 	return s
 }

@@ -34,7 +34,7 @@ func newAsked(ctx context.Context, s System, job *config.Job) (asked, error) {
 	}
 	list := make([]operator.Canary, len(canaries))
 	for i, c := range canaries {
-		list[i] = operator.Canary{ID: c.ID, ExpectOptedOut: c.OptedOut}
+		list[i] = operator.Canary{ID: c.ID, ExpectOptedOut: c.OptedOut, Line: c.Line}
 	}
 	a.canaries = func(ctx context.Context) (int, error) {
 		return len(list), operator.CheckCanaries(ctx, a.checker, list)
