@@ -85,11 +85,20 @@ func list(ctx context.Context, dir string) ([]file, error) {
 // segment is how much of a file one goroutine reads at a time.
 const segment = 1 << 16 * EntrySize // 4.5 MiB
 
-// read gives the entries of files to visit, from up to workers goroutines that
+// checkSizes finds files that end within an entry.
+func checkSizes(files []file) error {
+	for _, f := range files {
+		if f.size%EntrySize != 0 {
+			return badFile(f.path, fmt.Errorf("its %d bytes are not whole entries of %d: it is truncated or still being copied", f.size, EntrySize))
+		}
+	}
+	return nil
+}
+
+// read gives the whole entries of files to visit, from up to workers goroutines that
 // each pass their own number. The slice that visit gets is valid only during
-// the call and holds whole entries. A file whose size is no multiple of
-// EntrySize, that has an opening entry but no closing one, or that changes
-// meanwhile is an error.
+// the call. A file that has an opening entry but no closing one, or that
+// changes meanwhile, is an error.
 func read(ctx context.Context, dir string, files []file, workers int, visit func(worker int, entries []byte) error) error {
 	type job struct {
 		file  file
@@ -101,12 +110,9 @@ func read(ctx context.Context, dir string, files []file, workers int, visit func
 	g.Go(func() error {
 		defer close(jobs)
 		for _, f := range files {
-			if f.size%EntrySize != 0 {
-				return badFile(f.path, fmt.Errorf("its %d bytes are not whole entries of %d: it is truncated or still being copied", f.size, EntrySize))
-			}
-			state := &fileState{}
-			state.left.Store((f.size + segment - 1) / segment)
-			for at := int64(0); at < f.size; at += segment {
+			state := &fileState{size: f.size - f.size%EntrySize}
+			state.left.Store((state.size + segment - 1) / segment)
+			for at := int64(0); at < state.size; at += segment {
 				select {
 				case jobs <- job{f, at, state}:
 				case <-ctx.Done():
@@ -120,7 +126,7 @@ func read(ctx context.Context, dir string, files []file, workers int, visit func
 		g.Go(func() error {
 			buf := make([]byte, 0, segment)
 			for j := range jobs {
-				b := buf[:min(segment, j.file.size-j.at)]
+				b := buf[:min(segment, j.state.size-j.at)]
 				err := j.state.read(filepath.Join(dir, j.file.path), j.file, j.at, b)
 				if err == nil {
 					err = visit(worker, b)
@@ -148,6 +154,7 @@ func badFile(path string, err error) error {
 
 // fileState is what the segments of one file have in common.
 type fileState struct {
+	size         int64        // of all whole entries
 	left         atomic.Int64 // segments not yet read
 	opens, ended atomic.Bool  // has an opening, a closing entry
 }
@@ -171,7 +178,7 @@ func (s *fileState) read(path string, f file, at int64, b []byte) error {
 	if at == 0 && kindOf(b[:EntrySize]) == Start {
 		s.opens.Store(true)
 	}
-	if at+int64(len(b)) == f.size && kindOf(b[len(b)-EntrySize:]) == End {
+	if at+int64(len(b)) == s.size && kindOf(b[len(b)-EntrySize:]) == End {
 		s.ended.Store(true)
 	}
 	info, err := in.Stat()

@@ -232,6 +232,9 @@ func (s *Store) changes(files []file) (base *table, todo []file) {
 
 // extend reads files into a table on top of base.
 func (s *Store) extend(ctx context.Context, base *table, files []file) (*table, error) {
+	if err := checkSizes(files); err != nil {
+		return nil, err
+	}
 	if base == nil {
 		base = emptyTable()
 	}

@@ -32,7 +32,7 @@ func TestReadCanaries(t *testing.T) {
 	}
 	v3, _, _ := euidProduction.Parse([]byte(idV3))
 	v2, _, _ := euidProduction.Parse([]byte(idV2))
-	if len(got) != 2 || got[0] != (Canary{v3, true}) || got[1] != (Canary{v2, false}) {
+	if len(got) != 2 || got[0] != (Canary{v3, true, 3}) || got[1] != (Canary{v2, false, 4}) {
 		t.Errorf("got %v", got)
 	}
 	if _, err := ReadCanaries(path+"x", euidProduction); schemas.ClassOf(err) != schemas.Usage || schemas.HintOf(err) == "" {
