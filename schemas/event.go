@@ -112,6 +112,7 @@ type Checked struct {
 	OldestMS     int64            `json:"oldest_answer_ms,omitempty"` // Unix time in ms
 	NewestMS     int64            `json:"newest_answer_ms,omitempty"`
 	Canaries     int              `json:"canaries"`
+	Journal      string           `json:"journal"` // hash of the last line of the run's check journal
 	Seconds      float64          `json:"seconds"`
 }
 

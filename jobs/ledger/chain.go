@@ -110,6 +110,9 @@ func (c *Chain) Append(run string, typ schemas.EventType, data any) (schemas.Eve
 	return event, nil
 }
 
+// Head is the hash of the last event, which stands for the whole log.
+func (c *Chain) Head() string { return c.head }
+
 // Close closes the file.
 func (c *Chain) Close() error { return c.log.Close() }
 

@@ -25,6 +25,8 @@ type answered struct {
 	Batch    int64      `json:"batch"` // from 0
 	Count    int        `json:"count"`
 	Digest   string     `json:"digest"` // SHA-256 of the batch's ids
+	First    []byte     `json:"first"`  // its first and last id, in the order of idset
+	Last     []byte     `json:"last"`
 	AsOfMS   int64      `json:"as_of_ms"`
 	OptedOut optOuts    `json:"opted_out,omitempty"`
 	Rejected []rejected `json:"rejected,omitempty"`
@@ -99,6 +101,7 @@ func (r *run) check(ctx context.Context) error {
 		result.Retries = r.deps.Retries()
 	}
 	result.Seconds = r.now().Sub(began).Seconds()
+	result.Journal = c.journal.Head()
 	if err := r.writeRejected(c.done); err != nil {
 		return err
 	}
@@ -194,7 +197,10 @@ func (c *checker) ask(ctx context.Context, n int64, digest string, ids []schemas
 	if err != nil {
 		return err
 	}
-	a := answered{Batch: n, Count: len(ids), Digest: digest, AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut}
+	a := answered{
+		Batch: n, Count: len(ids), Digest: digest, First: ids[0][:], Last: ids[len(ids)-1][:],
+		AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut,
+	}
 	for _, x := range answer.Rejected {
 		a.Rejected = append(a.Rejected, rejected{Pseudonym: c.run.deps.Workspace.Pseudonyms.ID(x.ID), Reason: x.Reason})
 	}

@@ -167,15 +167,14 @@ func (r *run) unfit(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// start makes a new run. Ids that earlier runs extracted are removed: they
-// were good for those runs alone.
+// start makes a new run.
 func start(job Job, deps Deps) (*run, error) {
 	ws := deps.Workspace
-	if err := ws.dropIDs(); err != nil {
+	now := deps.Now().UTC().Truncate(time.Millisecond)
+	if err := ws.dropIDs(now); err != nil {
 		return nil, err
 	}
-	now := deps.Now().UTC().Truncate(time.Millisecond)
-	id := now.Format("20060102T150405.000Z")
+	id := now.Format(runIDLayout)
 	r := &run{job: job, deps: deps, id: id, dir: ws.runDir(id), started: now, failed: map[unitKey]bool{}}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, err
@@ -187,14 +186,26 @@ func start(job Job, deps Deps) (*run, error) {
 	return r, r.append(schemas.EventRunStarted, job.Started)
 }
 
-// dropIDs removes the id files of all runs.
-func (w *Workspace) dropIDs() error {
+// runIDLayout makes the id of a run out of its start, so that ids sort by time.
+const runIDLayout = "20060102T150405.000Z"
+
+// keepIDs is how long the ids that a run asked about are kept, to be able to
+// tell a person what was asked about them.
+const keepIDs = 30 * 24 * time.Hour
+
+// dropIDs removes what earlier runs need no more: the ids of each unit, and
+// after keepIDs the shards too.
+func (w *Workspace) dropIDs(now time.Time) error {
 	runs, err := os.ReadDir(filepath.Join(w.dir, runsDir))
 	if err != nil {
 		return err
 	}
 	for _, e := range runs {
-		for _, name := range []string{extractDir, shardsDir, spillDir} {
+		names := []string{extractDir, spillDir}
+		if started, err := time.Parse(runIDLayout, e.Name()); err == nil && now.Sub(started) > keepIDs {
+			names = append(names, shardsDir)
+		}
+		for _, name := range names {
 			if err := os.RemoveAll(filepath.Join(w.dir, runsDir, e.Name(), name)); err != nil {
 				return err
 			}
