@@ -17,9 +17,6 @@
 //     out".
 //   - /ops/healthcheck is 503 with the reason also while an older state is
 //     served because the log folder or the clients file cannot be read.
-//   - An id in the log is found only under its canonical spelling, as with the
-//     operator; text that is no canonical id is never opted out even if the
-//     bytes of a log could be printed as such.
 //   - Only /v2/optout/status, /ops/healthcheck, /metrics and the path of the
 //     intake exist. Health and metrics share the port, and have no auth.
 //   - JSON nested deeper than 1,000 levels is invalid.

@@ -27,10 +27,8 @@ type metrics struct {
 	keys     *keyMetrics
 }
 
-// healthFunc gives the reason why a server is not healthy, or nil.
-type healthFunc func() error
-
-func newMetrics(store *optoutlog.Store, health healthFunc) *metrics {
+// newMetrics also shows the state of store, and whether health gives nil.
+func newMetrics(store *optoutlog.Store, health func() error) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "optsweep_operator_requests_total",
@@ -109,7 +107,7 @@ func newKeyMetrics() *keyMetrics {
 	}
 }
 
-// change needs mu to be free. It updates the gauges of a client.
+// change adds to what a client uses now, and updates its gauges.
 func (k *keyMetrics) change(name string, open, inFlight int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -164,10 +164,12 @@ func (r *rig) send(client *http.Client, url, payload string) (string, error) {
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	w := &httptest.ResponseRecorder{Code: resp.StatusCode, HeaderMap: resp.Header, Body: bytes.NewBuffer(b)}
 	if err != nil {
 		return "", err
 	}
+	w := httptest.NewRecorder()
+	w.Code, w.Body = resp.StatusCode, bytes.NewBuffer(b)
+	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
 	return r.open(w), nil
 }
 

@@ -95,9 +95,9 @@ func checkSizes(files []file) error {
 	return nil
 }
 
-// read gives the whole entries of files to visit, from up to workers goroutines that
-// each pass their own number. The slice that visit gets is valid only during
-// the call. A file that has an opening entry but no closing one, or that
+// read gives the whole entries of files to visit, from up to workers goroutines
+// that each pass their own number. The slice that visit gets is valid only
+// during the call. A file that has an opening entry but no closing one, or that
 // changes meanwhile, is an error.
 func read(ctx context.Context, dir string, files []file, workers int, visit func(worker int, entries []byte) error) error {
 	type job struct {
