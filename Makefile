@@ -1,0 +1,25 @@
+.PHONY: build test race bench bench-parquet soak kill ci
+
+build:            ## the program, static
+	CGO_ENABLED=0 go build -trimpath -o bin/optsweep ./cmd/optsweep
+
+test:             ## what README names
+	go test ./...
+
+race:             ## the same under the race detector
+	go test -race ./...
+
+bench:            ## rates of the operator's two sides, of the opt-out log and of the id set
+	go test -run '^$$' -bench . ./connectors/envelope ./connectors/operator ./connectors/embedded ./connectors/optoutlog ./jobs/idset ./schemas
+
+bench-parquet:    ## column append against a copy and a full rewrite
+	go test -run '^$$' -bench . ./connectors/parquet/...
+
+soak:             ## ten minutes of load on the embedded operator with hot reloads
+	go test -run Soak -v -timeout 30m ./connectors/embedded -soak 10m
+
+kill:             ## three hundred runs killed at random moments
+	go test -run Killed -v -timeout 60m ./cmd/optsweep -kills 300
+
+ci:               ## everything that must pass
+	.ci/run
