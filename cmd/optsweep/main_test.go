@@ -41,6 +41,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
 			"listens":  listens,
+			"waitfor":  waitFor,
 			"truncate": truncate,
 			"noids":    noIDs,
 			"same":     same,
@@ -84,6 +85,23 @@ func listens(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("nothing listens on %s", args[0])
+}
+
+// waitFor PATTERN waits until a file of such a name holds something.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor PATTERN")
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		files, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		for _, f := range files {
+			if info, err := os.Stat(f); err == nil && info.Size() > 0 {
+				return
+			}
+		}
+	}
+	ts.Fatalf("no file %s", args[0])
 }
 
 // truncate FILE cuts off the second half of a file.
