@@ -259,7 +259,7 @@ func writeError(err error) error {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return e.WithHint("free disk space: the new file is written in full beside the old one, which is untouched")
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
-		return e.WithHint("give this user permission to create files in the folder, or use write mode suppression")
+		return e.WithHint("give this user permission to create files in the folder")
 	}
 	return e
 }

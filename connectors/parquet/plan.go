@@ -165,7 +165,7 @@ func inspectFolder(dir string) error {
 	for _, name := range []string{"_metadata", "_common_metadata"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
 			return schemas.Errorf(schemas.Failed, "the summary file %s would go stale", filepath.Join(dir, name)).
-				WithHint("remove the summary file, or use write mode suppression")
+				WithHint("remove the summary file: readers do without it")
 		}
 	}
 	return nil
@@ -173,15 +173,15 @@ func inspectFolder(dir string) error {
 
 func refuseLake(format, where string) *schemas.Error {
 	return schemas.Errorf(schemas.Failed, "belongs to the %s table %s, whose manifests would no longer fit", format, where).
-		WithHint("use write mode suppression")
+		WithHint("leave it out of the path, and flag an exported copy or a table in another store")
 }
 
 // Version returns the current version of a unit. It differs from an earlier one
 // whenever size, time of modification or footer differ.
 func (t *Table) Version(_ context.Context, u schemas.Unit) (string, error) {
-	f, err := os.Open(u.Location)
+	f, err := openFile(u.Location)
 	if err != nil {
-		return "", openError(err)
+		return "", err
 	}
 	defer f.Close()
 	return versionOf(f)

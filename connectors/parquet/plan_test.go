@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"optsweep/connectors/parquet"
@@ -66,6 +67,11 @@ func TestPlanFailures(t *testing.T) {
 	for name, lay := range map[string]func(dir string){
 		"is gone": func(dir string) {
 			link(t, filepath.Join(dir, "nowhere"), filepath.Join(dir, "x.parquet"))
+		},
+		"is not a regular file": func(dir string) {
+			if err := syscall.Mkfifo(filepath.Join(dir, "x.parquet"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		},
 		"is not a Parquet file": func(dir string) { put(t, filepath.Join(dir, "x.parquet"), []byte("hello, this is text")) },
 		"cut off":               func(dir string) { put(t, filepath.Join(dir, "x.parquet"), good[:len(good)-20]) },

@@ -29,9 +29,9 @@ func (s *source) close() { _ = s.file.Close() }
 
 // open reads the footer of a file and refuses what cannot be treated.
 func (t *Table) open(path string) (*source, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
-		return nil, openError(err)
+		return nil, err
 	}
 	s := &source{file: f, column: t.Column}
 	if err := t.read(s); err != nil {
@@ -45,22 +45,35 @@ func (t *Table) read(s *source) (err error) {
 	if s.info, err = s.file.Stat(); err != nil {
 		return err
 	}
-	if !s.info.Mode().IsRegular() {
-		return schemas.Errorf(schemas.Failed, "is not a regular file")
-	}
 	if s.meta, err = footer.Read(s.file, s.info.Size()); err != nil {
 		return err
 	}
 	s.version = version(s.info, s.meta.Digest())
 	if format := engines.Lake(s.meta.KeyValues()); format != "" {
 		return schemas.Errorf(schemas.Failed, "was written for an %s table, whose manifests would no longer fit", format).
-			WithHint("use write mode suppression")
+			WithHint("leave it out of the path, and flag an exported copy or a table in another store")
 	}
 	if s.id, err = findID(s.meta, t.IDColumn); err != nil {
 		return err
 	}
 	s.flags, err = findFlags(s.meta, t.Column)
 	return err
+}
+
+// openFile opens a regular file; to open a pipe would block.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, openError(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, schemas.Errorf(schemas.Failed, "is not a regular file").WithHint("leave it out of the path")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, openError(err)
+	}
+	return f, nil
 }
 
 func errChanged() error {

@@ -79,7 +79,7 @@ type Table struct {
 
 // Parquet is a data set of Parquet files.
 type Parquet struct {
-	Paths    []string // patterns in the syntax of bmatcuk/doublestar
+	Path     string // pattern in the syntax of bmatcuk/doublestar: *, **, ?, [ab], {a,b}
 	IDColumn string
 }
 

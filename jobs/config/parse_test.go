@@ -37,9 +37,7 @@ tables:
     write: {mode: column, column: flagged}
   - name: segments
     parquet:
-      path:
-        - /data/a.parquet
-        - seg/[ab].parquet
+      path: seg/[ab].parquet
       id_column: advertising id
 `
 
@@ -59,9 +57,9 @@ func TestParseGivesEveryValue(t *testing.T) {
 		Workspace: "/jobs/ws",
 		Limits:    Limits{MemoryBytes: 3 << 29, MaxNewFlags: 7.5, MaxQuarantined: 0, MaxDuration: 48 * time.Hour, Workers: 3},
 		Tables: []Table{
-			{Name: "crm", Parquet: Parquet{Paths: []string{"/jobs/here/data/crm/**/*.parquet"}, IDColumn: "euid"},
+			{Name: "crm", Parquet: Parquet{Path: "/jobs/here/data/crm/**/*.parquet", IDColumn: "euid"},
 				Write: Write{Mode: Column, Column: "flagged"}},
-			{Name: "segments", Parquet: Parquet{Paths: []string{"/data/a.parquet", "/jobs/here/seg/[ab].parquet"}, IDColumn: "advertising id"},
+			{Name: "segments", Parquet: Parquet{Path: "/jobs/here/seg/[ab].parquet", IDColumn: "advertising id"},
 				Write: Write{Mode: Column, Column: "opted_out_since"}},
 		},
 	}
@@ -94,7 +92,7 @@ func TestDefaults(t *testing.T) {
 	if got.Operator.Parallel != 1 || got.Operator.OptOutLog != "/b*[e/log" {
 		t.Errorf("operator %+v", got.Operator)
 	}
-	if table := got.Tables[0]; table.Write != (Write{Column, "opted_out_since"}) || table.Parquet.Paths[0] != `/b\*\[e/d/*/x` {
+	if table := got.Tables[0]; table.Write != (Write{Column, "opted_out_since"}) || table.Parquet.Path != `/b\*\[e/d/*/x` {
 		t.Errorf("table %+v", table)
 	}
 }
@@ -112,9 +110,9 @@ func TestProblems(t *testing.T) {
 		{"case and dashes", good, "id_column: euid", "ID-Column: euid", []string{
 			"f:21:14: tables[0].parquet.id_column: is missing", "f:21:46: tables[0].parquet.ID-Column: unknown key (did you mean id_column?)"}},
 		{"not yet", good, "workspace:", "schedule: {cron: x}\nworkspace:", []string{
-			"f:17:1: schedule: unknown key (known here: version, job, scope,"}},
+			"f:17:1: schedule: unknown key (known here: environment, job,"}},
 		{"key that may be a secret is not repeated", good, "  ca_file: ", "  c9+/secretsecretsecretsecret: ", []string{
-			"f:14:3: operator: unknown key (known here: kind,"}},
+			"f:14:3: operator: unknown key (known here: allow_host_mismatch,"}},
 		{"twice", good, "workspace: ../ws", "workspace: ../ws\njob: b", []string{
 			"f:18:1: job: is given twice, first on line 2"}},
 		{"version", good, "version: 1", "version: 2", []string{"f:1:10: version: must be 1 ("}},
@@ -163,14 +161,14 @@ func TestProblems(t *testing.T) {
 		{"table name", good, "name: crm", "name: ../crm", []string{"f:20:11: tables[0].name: must be a letter or digit"}},
 		{"mode", good, "mode: column", "mode: suppression", []string{"f:22:19: tables[0].write.mode: must be column"}},
 		{"id column overwritten", good, "column: flagged", "column: euid", []string{"f:22:12: tables[0].write: would overwrite the id column"}},
-		{"bad pattern", good, "[ab]", "[ab", []string{"f:27:11: tables[1].parquet.path[1]: is not a valid pattern"}},
-		{"folder", good, "seg/[ab].parquet", "seg/", []string{"f:27:11: tables[1].parquet.path[1]: names a folder"}},
-		{"empty text", good, "advertising id", "''", []string{"f:28:18: tables[1].parquet.id_column: is empty"}},
-		{"control character", good, "advertising id", `"a\nb"`, []string{"f:28:18: tables[1].parquet.id_column: holds a line break"}},
+		{"bad pattern", good, "[ab]", "[ab", []string{"f:25:13: tables[1].parquet.path: is not a valid pattern"}},
+		{"folder", good, "seg/[ab].parquet", "seg/", []string{"f:25:13: tables[1].parquet.path: names a folder"}},
+		{"empty text", good, "advertising id", "''", []string{"f:26:18: tables[1].parquet.id_column: is empty"}},
+		{"control character", good, "advertising id", `"a\nb"`, []string{"f:26:18: tables[1].parquet.id_column: holds a line break"}},
 		{"bigquery is not there yet", good, "    parquet:\n", "    bigquery: {}\n    parquet:\n", []string{
 			"f:24:5: tables[1].bigquery: unknown key (known here: name, parquet, write)"}},
 		{"workspace in data", good, "../ws", "data/crm/ws", []string{"f:17:12: workspace: lies inside the data folder of tables[0].parquet.path"}},
-		{"data in workspace", good, "../ws", "/data", []string{"f:26:11: tables[1].parquet.path[0]: lies inside the workspace"}},
+		{"data in workspace", good, "seg/[ab].parquet", "../ws/seg/a.parquet", []string{"f:25:13: tables[1].parquet.path: lies inside the workspace"}},
 		{"anchor", good, "job: crm-audiences", "job: &a crm", []string{"f:2:6: job: anchors, aliases"}},
 		{"merge key", good, "limits: {", "limits: {<<: {a: b}, ", []string{"f:18:10: limits: merge keys and complex keys"}},
 		{"second document", good, "tables:", "---\ntables:", []string{"f:20:1: a second YAML document starts here"}},
@@ -234,14 +232,13 @@ func TestURLs(t *testing.T) {
 }
 
 func TestSameFilesSameColumn(t *testing.T) {
-	twice := strings.Replace(embedded, "}]\n", `}, {name: u, parquet: {path: ["d/*/x", "d/*/x"], id_column: id}}]`+"\n", 1)
+	twice := strings.Replace(embedded, "}]\n", `}, {name: u, parquet: {path: "d/*/x", id_column: id}}]`+"\n", 1)
 	_, err := Parse("f", []byte(twice), "/jobs")
 	var problems *Problems
-	if !errors.As(err, &problems) || len(problems.List) != 2 ||
-		!strings.Contains(problems.List[0].Msg, "by table t already") || !strings.Contains(problems.List[1].Msg, "by table u already") {
+	if !errors.As(err, &problems) || len(problems.List) != 1 || !strings.Contains(problems.List[0].Msg, "by table t already") {
 		t.Errorf("got %v", err)
 	}
-	other := strings.Replace(twice, `["d/*/x", "d/*/x"], id_column: id}`, `"d/*/x", id_column: id}, write: {column: other}`, 1)
+	other := strings.Replace(twice, `{name: u, parquet: {path: "d/*/x", id_column: id}`, `{name: u, parquet: {path: "d/*/x", id_column: id}, write: {column: other}`, 1)
 	if _, err := Parse("f", []byte(other), "/jobs"); err != nil {
 		t.Errorf("another column: %v", err)
 	}

@@ -240,7 +240,7 @@ func (s *section) done() {
 			continue
 		}
 		v := s.entries[key]
-		hint := "known here: " + strings.Join(s.asked, ", ")
+		hint := "known here: " + strings.Join(slices.Compact(slices.Sorted(slices.Values(s.asked))), ", ")
 		if near := nearest(key, s.asked); near != "" {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}

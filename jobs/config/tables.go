@@ -20,7 +20,7 @@ func tables(list, workspaceAt value, workspace string) []Table {
 	var out []Table
 	byName := make(map[string]bool)
 	written := make(map[string]string) // pattern and column, to the name of the table
-	for _, item := range list.items(false) {
+	for _, item := range list.items() {
 		s := item.section()
 		nameAt := s.required("name")
 		t := Table{Name: nameAt.matching(tableName, "a letter or digit, then at most 62 letters, digits, '-' and '_'")}
@@ -30,15 +30,14 @@ func tables(list, workspaceAt value, workspace string) []Table {
 			}
 			byName[name] = true
 		}
-		var paths []pathAt
-		t.Parquet, paths = parquet(s.required("parquet").section())
+		var path pathAt
+		t.Parquet, path = parquet(s.required("parquet").section())
 		writeAt := s.nullable("write")
 		t.Write = write(writeAt.section())
 		if t.Write.Column != "" && t.Write.Column == t.Parquet.IDColumn {
 			writeAt.fail("would overwrite the id column", "name another column")
 		}
-		for _, path := range paths {
-			t.Parquet.Paths = append(t.Parquet.Paths, path.pattern)
+		if path.pattern != "" {
 			key := path.pattern + "\x00" + t.Write.Column
 			if other, twice := written[key]; twice {
 				path.fail(fmt.Sprintf("the same files are written to the same column by %s already", other), "remove one of the two")
@@ -73,16 +72,12 @@ func inside(path, folder string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-func parquet(s *section) (Parquet, []pathAt) {
-	var paths []pathAt
-	for _, item := range s.required("path").items(true) {
-		if pattern := item.pattern(); pattern != "" {
-			paths = append(paths, pathAt{item, pattern})
-		}
-	}
-	p := Parquet{IDColumn: s.required("id_column").columnName()}
+func parquet(s *section) (Parquet, pathAt) {
+	at := s.required("path")
+	path := pathAt{at, at.pattern()}
+	p := Parquet{Path: path.pattern, IDColumn: s.required("id_column").columnName()}
 	s.done()
-	return p, paths
+	return p, path
 }
 
 func write(s *section) Write {

@@ -115,15 +115,12 @@ func (v value) integer(low, high int) int {
 	return 0
 }
 
-// items reads a list. If single is set, one value may stand for a list of one.
-func (v value) items(single bool) []value {
+// items reads a list.
+func (v value) items() []value {
 	if !v.present() || !v.plain() {
 		return nil
 	}
 	list, ok := v.node.(*ast.SequenceNode)
-	if !ok && single {
-		return []value{v}
-	}
 	if !ok {
 		v.fail("must be a list", `start each item with "- "`)
 		return nil
@@ -309,7 +306,7 @@ var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 // hosts reads a list of host names or IP addresses, in lower case.
 func (v value) hosts() []string {
 	var hosts []string
-	for _, item := range v.items(false) {
+	for _, item := range v.items() {
 		host, ok := item.text()
 		if !ok {
 			continue

@@ -61,7 +61,9 @@ func NewBuilder(opts Options) *Builder {
 }
 
 // mergeMemory is what merging spilled runs may take.
-func (b *Builder) mergeMemory() int64 { return min(mergeMax, b.opts.memory()/4) }
+func (b *Builder) mergeMemory() int64 {
+	return min(fanIn*mergeSlots*slotBytes, b.opts.memory()/4)
+}
 
 // Add takes in ids. They are copied.
 func (b *Builder) Add(ids []schemas.ID) error {
@@ -116,7 +118,7 @@ func (b *Builder) drain(ctx context.Context, out emit) error {
 		return err
 	}
 	if len(b.runs) == 0 {
-		return b.pool.drainAll(out)
+		return b.pool.drain(out)
 	}
 	if err := b.spill(); err != nil {
 		return err
@@ -152,7 +154,7 @@ func (b *Builder) spill() error {
 	if size(b.pool.parts[:]) == 0 {
 		return nil
 	}
-	if err := b.writeRun(0, b.pool.drainAll); err != nil {
+	if err := b.writeRun(0, b.pool.drain); err != nil {
 		return err
 	}
 	for {

@@ -123,7 +123,7 @@ func TestBuilderKeepsItsBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	const perSort = 2*entryBytes + idWidth
-	used := int64(len(b.pool.slabs))*slabBytes + int64(b.pool.maxPart)*perSort + b.mergeMemory() + 4*encoderBlocks*blockRecords*idWidth
+	used := int64(len(b.pool.slabs))*slabBytes + maxSorters*int64(b.pool.maxPart)*perSort + b.mergeMemory() + 4*encoderBlocks*blockRecords*idWidth
 	if len(b.runs) == 0 || used > memory {
 		t.Fatalf("%d runs, %d bytes used of %d", len(b.runs), used, memory)
 	}
@@ -151,6 +151,39 @@ func TestBuilderIsUsableFromManyGoroutines(t *testing.T) {
 	}
 	if !slices.Equal(readFile(t, path), model(ids)) {
 		t.Fatal("wrong set")
+	}
+}
+
+// A large pool is sorted by several goroutines; the file is the same, and they
+// end when writing fails.
+func TestBuilderSortsInParallel(t *testing.T) {
+	dir := t.TempDir()
+	ids := randomIDs(1, 3*parallelIDs/2)
+	var failing durable.Disk
+	failing.Fault = func(step durable.Step, _ string) (bool, error) {
+		if step == durable.Write {
+			return false, errFault
+		}
+		return false, nil
+	}
+	for _, disk := range []durable.Disk{{}, failing} {
+		b := NewBuilder(Options{Disk: disk, Spill: dir, Memory: 64 << 20})
+		defer b.Close()
+		if err := b.Add(append(ids, ids[:1000]...)); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "unit.ids")
+		if _, err := b.WriteFile(context.Background(), path); disk.Fault != nil {
+			if !errors.Is(err, errFault) {
+				t.Fatalf("got %v", err)
+			}
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(readFile(t, path), model(ids)) {
+			t.Fatal("wrong set")
+		}
 	}
 }
 

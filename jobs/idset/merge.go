@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sort"
 
 	"optsweep/schemas"
 )
 
 const (
-	mergeMax = 16 << 20 // more memory makes a merge slower: it falls out of the caches
+	// mergeSlots is the number of blocks that a merge holds of each file, if it
+	// has the memory. More only fall out of the caches.
+	mergeSlots = 8
 
-	// mergeRecord is the memory a merge takes per id that it holds.
-	mergeRecord = idWidth + 2*entryBytes
+	// slotBytes is the memory that a merge takes for a block.
+	slotBytes = blockRecords * (idWidth + 2*entryBytes)
 )
 
 // input is one file of a merge. Its next blocks lie in a ring of slots: block
@@ -74,7 +77,7 @@ func merge(ctx context.Context, files []*file, budget int64, out emit) error {
 	if len(files) == 1 {
 		return copyRecords(ctx, files[0], out)
 	}
-	slots := max(1, min(budget, mergeMax)/(mergeRecord*blockRecords*int64(max(1, len(files)))))
+	slots := max(1, min(mergeSlots, budget/slotBytes/int64(max(1, len(files)))))
 	inputs := make([]input, len(files))
 	var total int64
 	for i, f := range files {
@@ -135,4 +138,19 @@ func copyRecords(ctx context.Context, f *file, out emit) error {
 		}
 		c.rest = nil
 	}
+}
+
+// send emits the ids of e.
+func (s slabs) send(e []entry, out emit) error {
+	const batch = 256
+	var ids [batch * idWidth]byte
+	for some := range slices.Chunk(e, batch) {
+		for i, x := range some {
+			*record(ids[i*idWidth:]) = *s.at(x.at)
+		}
+		if err := out(ids[:len(some)*idWidth]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -59,7 +59,7 @@ func TestMergeIsTheUnion(t *testing.T) {
 			all = append(all, set...)
 		}
 		want := flat(model(all))
-		for _, budget := range []int64{0, int64(len(sets)) * 3 * blockRecords * mergeRecord, mergeMax} {
+		for _, budget := range []int64{0, int64(len(sets)) * 3 * slotBytes, 1 << 30} {
 			var got []byte
 			if err := merge(context.Background(), inMemory(t, sets), budget, func(records []byte) error {
 				got = append(got, records...)

@@ -2,6 +2,8 @@ package idset
 
 import (
 	"math"
+	"runtime"
+	"sync"
 
 	"optsweep/schemas"
 )
@@ -25,12 +27,12 @@ type pool struct {
 }
 
 // newPool makes a pool that takes at most limit bytes. An eighth of that is
-// for sorting one part; it is enough for a part far above the average.
+// for sorting parts; it is enough for parts far above the average.
 func newPool(limit int64) pool {
-	const perID = 2*entryBytes + idWidth // entries, room for them, compacted ids
+	const perID = 2*entryBytes + idWidth // entries, room for them, sorted ids
 	return pool{
 		maxSlabs: int(min((limit-limit/8)/slabBytes, math.MaxUint32/slabRecords)),
-		maxPart:  int(limit / 8 / perID),
+		maxPart:  int(limit / 8 / perID / maxSorters),
 	}
 }
 
@@ -103,28 +105,6 @@ func (p *pool) halfEmpty() bool {
 	return free >= p.maxSlabs*slabChunks/2
 }
 
-// scratch is room to sort the parts of a pool one after the other.
-type scratch struct{ entries, tmp []entry }
-
-func (p *pool) scratch() *scratch {
-	return &scratch{make([]entry, 0, p.most), make([]entry, p.most)}
-}
-
-// drain emits each distinct id of one part, in order, and empties it.
-func (p *pool) drain(t *part, s *scratch, out emit) error {
-	e := s.entries[:0]
-	left := t.len()
-	for _, c := range t.chunks {
-		n := min(left, chunkRecords)
-		e = entries(e, p.chunk(c)[:n*idWidth], c*chunkRecords)
-		left -= n
-	}
-	sortEntries(e, s.tmp[:len(e)])
-	err := p.slabs.send(p.slabs.distinct(e), out)
-	p.release(t)
-	return err
-}
-
 func (p *pool) release(t *part) {
 	p.free = append(p.free, t.chunks...)
 	t.chunks, t.room = t.chunks[:0], nil
@@ -138,30 +118,109 @@ func (p *pool) clear() {
 	p.most = 0
 }
 
-// drainAll emits each distinct id, in order, and empties the pool.
-func (p *pool) drainAll(out emit) error {
-	s := p.scratch()
+// sorter sorts the parts of a pool one after the other.
+type sorter struct {
+	pool         *pool
+	entries, tmp []entry
+	ids          []byte
+}
+
+func (p *pool) sorter() *sorter {
+	return &sorter{
+		pool:    p,
+		entries: make([]entry, 0, p.most),
+		tmp:     make([]entry, p.most),
+		ids:     make([]byte, 0, p.most*idWidth),
+	}
+}
+
+// sort returns entries for the distinct ids of a part, in order.
+func (s *sorter) sort(t *part) []entry {
+	e := s.entries[:0]
+	left := t.len()
+	for _, c := range t.chunks {
+		n := min(left, chunkRecords)
+		e = entries(e, s.pool.chunk(c)[:n*idWidth], c*chunkRecords)
+		left -= n
+	}
+	sortEntries(e, s.tmp[:len(e)])
+	return s.pool.slabs.distinct(e)
+}
+
+// gather puts the ids of e in a row.
+func (s *sorter) gather(e []entry) []byte {
+	s.ids = s.ids[:len(e)*idWidth]
+	for i, x := range e {
+		*record(s.ids[i*idWidth:]) = *s.pool.slabs.at(x.at)
+	}
+	return s.ids
+}
+
+const (
+	maxSorters  = 4       // goroutines that sort parts of one pool
+	parallelIDs = 1 << 16 // a smaller pool is sorted by one
+)
+
+// drain emits each distinct id, in order, and empties the pool.
+func (p *pool) drain(out emit) error {
+	defer p.clear()
+	if size(p.parts[:]) >= parallelIDs {
+		return p.drainParallel(min(maxSorters, runtime.GOMAXPROCS(0)), out)
+	}
+	s := p.sorter()
 	for i := range p.parts {
-		if err := p.drain(&p.parts[i], s, out); err != nil {
+		if err := out(s.gather(s.sort(&p.parts[i]))); err != nil {
 			return err
 		}
 	}
-	p.most = 0
+	return nil
+}
+
+// drainParallel sorts every n-th part in a goroutine of its own, while the
+// parts before are emitted.
+func (p *pool) drainParallel(n int, out emit) error {
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	defer wg.Wait()
+	defer close(stop)
+	sorted, emitted := make([]chan []byte, n), make([]chan struct{}, n)
+	for i := range n {
+		sorted[i], emitted[i] = make(chan []byte), make(chan struct{}, 1)
+		emitted[i] <- struct{}{}
+		wg.Go(func() {
+			s := p.sorter()
+			for at := i; at < parts; at += n {
+				e := s.sort(&p.parts[at])
+				select {
+				case <-emitted[i]: // s.ids is free again
+				case <-stop:
+					return
+				}
+				select {
+				case sorted[i] <- s.gather(e):
+				case <-stop:
+					return
+				}
+			}
+		})
+	}
+	for at := range parts {
+		if err := out(<-sorted[at%n]); err != nil {
+			return err
+		}
+		emitted[at%n] <- struct{}{}
+	}
 	return nil
 }
 
 // compact drops the repeated ids from the given parts.
 func (p *pool) compact(some []part) {
-	s := p.scratch()
-	var kept []byte
+	s := p.sorter()
 	for i := range some {
-		kept = kept[:0]
-		_ = p.drain(&some[i], s, func(records []byte) error {
-			kept = append(kept, records...)
-			return nil
-		})
-		for at := 0; at < len(kept); at += idWidth {
-			p.add(record(kept[at:])) // back into memory that was just freed
+		ids := s.gather(s.sort(&some[i]))
+		p.release(&some[i])
+		for ; len(ids) > 0; ids = ids[idWidth:] {
+			p.add(record(ids)) // back into memory that was just freed
 		}
 	}
 }

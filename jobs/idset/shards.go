@@ -46,6 +46,9 @@ type MergeOptions struct {
 // is done again, with the same result to the byte. At most 256 files are open
 // at a time. A single unit file is copied as one shard, whatever its size.
 func Merge(ctx context.Context, opts MergeOptions, units []string, dir string) (Manifest, error) {
+	if err := ctx.Err(); err != nil {
+		return Manifest{}, err
+	}
 	if err := opts.Disk.Remove(filepath.Join(dir, ManifestName)); err != nil {
 		return Manifest{}, err
 	}

@@ -140,20 +140,3 @@ func (s slabs) distinct(e []entry) []entry {
 // emit takes ids in order, one or more records at a time. They are valid until
 // it returns.
 type emit func(records []byte) error
-
-// batchRecords is the number of ids in a call of emit.
-const batchRecords = 256
-
-// send emits the ids of e.
-func (s slabs) send(e []entry, out emit) error {
-	var batch [batchRecords * idWidth]byte
-	for some := range slices.Chunk(e, batchRecords) {
-		for i, x := range some {
-			*record(batch[i*idWidth:]) = *s.at(x.at)
-		}
-		if err := out(batch[:len(some)*idWidth]); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -51,7 +51,7 @@ func AddColumn(metadata map[string]string, name string) (map[string]string, erro
 
 func refuse(key string, err error) error {
 	return schemas.Errorf(schemas.Failed, "the metadata entry %s %w", key, err).
-		WithHint("write the file anew without the entry, or use write mode suppression")
+		WithHint("write the file anew without the entry, or leave it out of the path")
 }
 
 // Lake names the table format whose writer made the file, going by its

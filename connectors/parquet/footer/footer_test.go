@@ -226,3 +226,67 @@ func FuzzPageHeader(f *testing.F) {
 		}
 	})
 }
+
+// TestRefusals: what could not be kept is refused when the footer is read.
+func TestRefusals(t *testing.T) {
+	good := fixtures(t)["pyarrow-gzip.parquet"]
+	raw := good[meta(t, good).Start : len(good)-8]
+	field := func(typ, id byte, value ...byte) []byte { // in place of the final stop
+		out := append(slices.Clone(raw[:len(raw)-1]), typ)
+		return append(append(binary.AppendUvarint(out, uint64(id)<<1), value...), 0)
+	}
+	edit := func(change func([]byte)) []byte {
+		data := slices.Clone(good)
+		change(data)
+		return data
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"encrypted footer":     {edit(func(b []byte) { copy(b[len(b)-4:], "PARE") }), "is encrypted"},
+		"encrypted columns":    {rewrap(good, field(12, 8, 0)), "encrypted columns"},
+		"signing key":          {rewrap(good, field(8, 9, 1, 'k')), "signed footer"},
+		"signature":            {rewrap(good, append(slices.Clone(raw), make([]byte, 28)...)), "signed footer"},
+		"second footer":        {rewrap(good, append(append(slices.Clone(raw[:len(raw)-1]), 8, 0xFE, 0xFF, 0x03, 1, 'x'), 0)), "second footer"},
+		"field given twice":    {rewrap(good, append(append(slices.Clone(raw[:len(raw)-1]), 6, 6, 0), 0)), "twice"},
+		"cut off":              {good[:len(good)-3], "no Parquet footer"},
+		"no Parquet":           {[]byte("hello, this is not Parquet"), "not a Parquet file"},
+		"empty":                {nil, "not a Parquet file"},
+		"longer than the file": {edit(func(b []byte) { b[len(b)-5] = 0x7F }), "claims a length"},
+		"number of 70 bits":    {rewrap(good, append(slices.Clone(raw[:len(raw)-1]), 6, 200, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0)), "more than 64 bits"},
+		"unknown type":         {rewrap(good, append(slices.Clone(raw[:len(raw)-1]), 14, 200, 1, 0)), "unknown type"},
+		"endless nesting":      {rewrap(good, bytes.Repeat([]byte{0x1C}, 5000)), "too deep"},
+		"impossible list":      {rewrap(good, []byte{0x29, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0}), "ends too early"},
+	} {
+		m, err := footer.Read(bytes.NewReader(c.data), int64(len(c.data)))
+		if err == nil || m != nil || !bytes.Contains([]byte(err.Error()), []byte(c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestUnknownFieldsStay: fields that are newer than this program, at the top and
+// in every row group, are still there after a splice.
+func TestUnknownFieldsStay(t *testing.T) {
+	good := fixtures(t)["pyarrow-gzip.parquet"]
+	raw := good[meta(t, good).Start : len(good)-8]
+	unknown := []byte{8, 0xD0, 0x0F, 6, 'f', 'u', 't', 'u', 'r', 'e'} // field 1000
+	data := rewrap(good, append(append(slices.Clone(raw[:len(raw)-1]), unknown...), 0))
+	m := meta(t, data)
+	groups := pages(m)
+	tail, err := m.AddColumn("flag", groups, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := build(data, groups, tail); !bytes.HasSuffix(out[:len(out)-8], append(unknown, 0)) {
+		t.Fatal("the unknown field is gone")
+	}
+}
+
+// rewrap gives a file another footer.
+func rewrap(data, raw []byte) []byte {
+	length := int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+	data = append(slices.Clone(data[:len(data)-8-length]), raw...)
+	return append(binary.LittleEndian.AppendUint32(data, uint32(len(raw))), "PAR1"...)
+}

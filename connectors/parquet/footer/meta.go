@@ -150,7 +150,7 @@ func readRaw(r io.ReaderAt, size int64) ([]byte, error) {
 	}
 	switch {
 	case string(tail[4:]) == encrypted || string(head[:]) == encrypted:
-		return nil, refuse("is encrypted").WithHint("write a decrypted copy, or use write mode suppression")
+		return nil, refuse("is encrypted").WithHint("name a decrypted copy, or leave the file out of the path")
 	case string(head[:]) == magic && string(tail[4:]) != magic:
 		return nil, refuse("has no Parquet footer: it is cut off or still being written").
 			WithHint("wait for the writer to finish, or restore the file")
@@ -193,13 +193,13 @@ func parse(raw []byte, size int64) (*Meta, error) {
 		return nil, corrupt("%w", err)
 	}
 	if _, ok := find(top, fileEncryption); ok {
-		return nil, refuse("has encrypted columns").WithHint("write a decrypted copy, or use write mode suppression")
+		return nil, refuse("has encrypted columns").WithHint("name a decrypted copy, or leave the file out of the path")
 	}
 	if _, ok := find(top, fileSigningKey); ok || n != len(raw) {
-		return nil, refuse("has a signed footer or bytes behind it").WithHint("use write mode suppression")
+		return nil, refuse("has a signed footer or bytes behind it").WithHint("write the file anew without encryption or signature, or leave it out of the path")
 	}
 	if _, ok := find(top, fileExtension); ok {
-		return nil, refuse("has a second footer in another format").WithHint("use write mode suppression")
+		return nil, refuse("has a second footer in another format").WithHint("write the file anew without it, or leave it out of the path")
 	}
 	m.top = top
 	for _, step := range []func() error{m.parseSchema, m.parseGroups, m.parseKeyValues, m.parseOrders} {
@@ -345,7 +345,7 @@ func (m *Meta) checkChunk(raw []byte) error {
 	}
 	for _, id := range []int16{chunkCrypto, chunkEncryptedMeta} {
 		if _, ok := find(fields, id); ok {
-			return refuse("has encrypted columns").WithHint("write a decrypted copy, or use write mode suppression")
+			return refuse("has encrypted columns").WithHint("name a decrypted copy, or leave the file out of the path")
 		}
 	}
 	if _, ok := find(fields, chunkMeta); !ok {
@@ -405,11 +405,13 @@ func (m *Meta) parseKeyValues() (err error) {
 	if m.keyValueList, err = structs(m.top, fileKeyValues); err != nil {
 		return err
 	}
-	return m.eachKeyValue(func(_ int, _ string, _ []byte, _ bool, _ []byte) error { return nil })
+	return m.eachKeyValue(func(string, []byte, []byte) error { return nil })
 }
 
-func (m *Meta) eachKeyValue(visit func(i int, key string, value []byte, has bool, raw []byte) error) error {
-	return m.keyValueList.each(func(i int, raw []byte) error {
+// eachKeyValue gives every entry of the application metadata; value is nil if it
+// has none, raw is the entry as it stands in the footer.
+func (m *Meta) eachKeyValue(visit func(key string, value, raw []byte) error) error {
+	return m.keyValueList.each(func(_ int, raw []byte) error {
 		fields, _, err := parseStruct(raw)
 		if err != nil {
 			return err
@@ -422,7 +424,7 @@ func (m *Meta) eachKeyValue(visit func(i int, key string, value []byte, has bool
 		if err != nil {
 			return err
 		}
-		return visit(i, string(key), value, value != nil, raw)
+		return visit(string(key), value, raw)
 	})
 }
 
@@ -431,8 +433,8 @@ func (m *Meta) eachKeyValue(visit func(i int, key string, value []byte, has bool
 func (m *Meta) KeyValues() map[string]string {
 	all := make(map[string]string, m.keyValueList.count)
 	// The list was walked when the footer was read, so this cannot fail.
-	_ = m.eachKeyValue(func(_ int, key string, value []byte, has bool, _ []byte) error {
-		if _, known := all[key]; !known && has {
+	_ = m.eachKeyValue(func(key string, value, _ []byte) error {
+		if _, known := all[key]; !known && value != nil {
 			all[key] = string(value)
 		}
 		return nil

@@ -244,9 +244,9 @@ func (s *splicer) editKeyValues(top []field) ([]field, error) {
 	}
 	done := make(map[string]bool, len(s.edits))
 	list := appendListHeader(nil, typeStruct, s.m.keyValueList.count)
-	err := s.m.eachKeyValue(func(_ int, key string, _ []byte, has bool, raw []byte) error {
+	err := s.m.eachKeyValue(func(key string, old, raw []byte) error {
 		value, edit := s.edits[key]
-		if !edit || done[key] || !has {
+		if !edit || done[key] || old == nil {
 			list = append(list, raw...)
 			return nil
 		}

@@ -92,7 +92,7 @@ func tables(job *config.Job, dryRun bool) ([]sweep.Table, error) {
 	var tables []sweep.Table
 	for _, t := range job.Tables {
 		table, err := parquet.New(parquet.Options{
-			Table: t.Name, Path: t.Parquet.Paths[0], IDColumn: t.Parquet.IDColumn, Column: t.Write.Column,
+			Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, Column: t.Write.Column,
 		})
 		if err != nil {
 			return nil, err
