@@ -3,26 +3,23 @@ module optsweep
 go 1.26.0
 
 require (
-	github.com/andybalholm/brotli v1.1.0
-	github.com/apache/arrow/go/v17 v17.0.0
-	github.com/apache/thrift v0.25.0
-	github.com/bmatcuk/doublestar/v4 v4.10.4
-	github.com/cenkalti/backoff/v5 v5.0.3
-	github.com/fsnotify/fsnotify v1.10.1
-	github.com/goccy/go-yaml v1.19.2
-	github.com/gofrs/flock v0.13.1
-	github.com/golang/snappy v0.0.4
-	github.com/google/flatbuffers v24.3.25+incompatible
-	github.com/klauspost/compress v1.20.1
-	github.com/pierrec/lz4/v4 v4.1.21
-	github.com/prometheus/client_golang v1.25.0
+	github.com/andybalholm/brotli v1.1.0 // codec of Parquet pages
+	github.com/apache/arrow/go/v17 v17.0.0 // decodes id columns; its low-level file readers only
+	github.com/apache/thrift v0.25.0 // serialises those structs
+	github.com/bmatcuk/doublestar/v4 v4.10.4 // ** in paths
+	github.com/goccy/go-yaml v1.19.2 // a YAML parser that knows lines and columns
+	github.com/gofrs/flock v0.13.1 // leases that die with their owner
+	github.com/golang/snappy v0.0.4 // codec of Parquet pages
+	github.com/google/flatbuffers v24.3.25+incompatible // edits the copy of the Arrow schema in Parquet metadata
+	github.com/klauspost/compress v1.20.1 // codecs of Parquet pages
+	github.com/pierrec/lz4/v4 v4.1.21 // codec of Parquet pages
+	github.com/prometheus/client_golang v1.25.0 // /metrics of the embedded operator
 	github.com/rogpeppe/go-internal v1.16.0
-	github.com/spf13/cobra v1.10.2
+	github.com/spf13/cobra v1.10.2 // command line
 	github.com/spf13/pflag v1.0.9
-	github.com/xitongsys/parquet-go v1.6.2
+	github.com/xitongsys/parquet-go v1.6.2 // the Thrift structs for new footer elements; its readers and writers are not linked
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.24.0
-	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 	pgregory.net/rapid v1.3.0
 )
@@ -47,6 +44,7 @@ require (
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/net v0.59.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/telemetry v0.0.0-20260924152758-ed294f943157 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect

@@ -1,7 +1,7 @@
 """Writes the fixtures of connectors/parquet: small files by pyarrow, DuckDB and
 Polars that cover what real files hold.
 
-    python3 -m venv venv && venv/bin/pip install pyarrow duckdb polars
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt
     venv/bin/python generate.py fixtures
 
 The id column is "euid": base64 of a SHA-256 of the row number, with duplicates,
