@@ -120,7 +120,7 @@ func TestChecker(t *testing.T) {
 		answer.OptedOut[0] != (schemas.OptOut{ID: opted, SinceMS: sinceS * 1000}) {
 		t.Errorf("%+v %v", answer, err)
 	}
-	if batch, parallel := c.Limits(); batch < 100_000 || parallel != 1 {
+	if batch, parallel := c.Limits(); batch < 50_000 || parallel != 1 {
 		t.Errorf("limits %d %d", batch, parallel)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
