@@ -3,12 +3,13 @@ package embedded
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/segmentio/asm/base64"
 
 	"optsweep/connectors/envelope"
 	"optsweep/schemas"
@@ -157,7 +158,9 @@ func (a *answerer) answer(cipher *envelope.Cipher, body []byte, binary bool, m *
 	m.sealed = cipher.SealResponse(m.sealed[:0], envelope.Request{TimeMS: a.nowMS(), Nonce: s.nonce, Payload: m.payload}, iv)
 	out := reply{status: 200, contentType: typeBinary, body: m.sealed, asked: r.count, hits: n}
 	if !binary {
-		m.text = base64.StdEncoding.AppendEncode(m.text[:0], m.sealed)
+		n := base64.StdEncoding.EncodedLen(len(m.sealed))
+		m.text = slices.Grow(m.text[:0], n)[:n]
+		base64.StdEncoding.Encode(m.text, m.sealed)
 		out.contentType, out.body = typeText, m.text
 	}
 	return out
@@ -249,7 +252,8 @@ func decodeBase64(dst, src []byte) ([]byte, bool) {
 		enc = base64.RawStdEncoding
 	}
 	dst = slices.Grow(dst, enc.DecodedLen(len(src)))
-	out, err := enc.AppendDecode(dst, src)
+	n, err := enc.Decode(dst[len(dst):cap(dst)], src)
+	out := dst[:len(dst)+n]
 	if err != nil || bytes.IndexByte(src, '\n') >= 0 || bytes.IndexByte(src, '\r') >= 0 { // which the decoder skips
 		return dst, false
 	}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -273,6 +274,25 @@ func FuzzDecodeBase64(f *testing.F) {
 			t.Fatalf("%q: %t, want %t", src, ok, wantOK)
 		}
 	})
+}
+
+// Long texts go through vector instructions: a wrong character must be found
+// at every place in them.
+func TestDecodeLongBase64(t *testing.T) {
+	for _, size := range []int{128, 130, 131, 200} {
+		good := bytes.Repeat([]byte("QUJD"), 50)[:size]
+		for at := range good {
+			for _, c := range []byte("\n\r -_=A\x00\x80\xff") {
+				src := bytes.Clone(good)
+				src[at] = c
+				got, ok := decodeBase64(nil, src)
+				want, wantOK := javaBase64(src)
+				if ok != wantOK || ok && !bytes.Equal(got, want) {
+					t.Fatalf("%d characters with %q at %d: %t, want %t", size, c, at, ok, wantOK)
+				}
+			}
+		}
+	}
 }
 
 // javaBase64 follows the steps of java.util.Base64's basic decoder.
