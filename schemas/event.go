@@ -17,9 +17,11 @@ const (
 	EventPlanned            EventType = "planned"
 	EventTableExtracted     EventType = "table_extracted"
 	EventExtracted          EventType = "extracted"
+	EventTableReapplied     EventType = "table_reapplied"
 	EventChecked            EventType = "checked"
 	EventSuppressionUpdated EventType = "suppression_updated"
 	EventLimitHit           EventType = "limit_hit"
+	EventLimitOverridden    EventType = "limit_overridden"
 	EventTableApplied       EventType = "table_applied"
 	EventUnitFailed         EventType = "unit_failed"
 	EventRunInterrupted     EventType = "run_interrupted"
@@ -53,6 +55,8 @@ type RunStarted struct {
 	Environment  Environment `json:"environment"`
 	Operator     Operator    `json:"operator"`
 	DryRun       bool        `json:"dry_run"`
+	Offline      bool        `json:"offline,omitempty"` // nobody is asked, only what is known is applied
+	Plan         string      `json:"plan,omitempty"`    // SHA-256 of the plan file that the run keeps to
 }
 
 // Operator says who answered, without a secret.
@@ -64,10 +68,11 @@ type Operator struct {
 
 // Planned sums up a plan.
 type Planned struct {
-	Tables int   `json:"tables"`
-	Units  int   `json:"units"`
-	Rows   int64 `json:"rows"`
-	Bytes  int64 `json:"bytes"`
+	Tables int    `json:"tables"`
+	Units  int    `json:"units"`
+	Rows   int64  `json:"rows"`
+	Bytes  int64  `json:"bytes"`
+	Digest string `json:"digest,omitempty"` // SHA-256 of the run's plan.json
 }
 
 // TableExtracted counts the id cells of one table. Rows = Nulls + Valid + the
@@ -98,8 +103,8 @@ type Extracted struct {
 	Seconds  float64 `json:"seconds"`
 }
 
-// Checked counts the verdicts. Distinct = Known + Asked and
-// Asked = OptedOut + Clear + the sum of Unverifiable.
+// Checked counts the verdicts. Distinct = Known + Asked + Unverifiable[NotAsked]
+// and Asked = OptedOut + Clear + the sum of the other Unverifiable.
 type Checked struct {
 	Distinct     int64            `json:"distinct"`
 	Known        int64            `json:"known_opted_out"` // on the suppression list before: not asked again
@@ -126,8 +131,9 @@ type SuppressionUpdated struct {
 	Preview bool   `json:"preview,omitempty"` // of a dry run: the workspace's list is as before
 }
 
-// TableApplied holds receipts of one table. A table with many units has
-// several such events.
+// TableApplied holds receipts of one table, of flags that were known before the
+// run (table_reapplied) or of all flags (table_applied). A table with many units
+// has several such events.
 type TableApplied struct {
 	Table    string    `json:"table"`
 	Receipts []Receipt `json:"receipts"`
@@ -146,9 +152,16 @@ type LimitHit struct {
 	Allows string `json:"allows"`
 }
 
+// LimitOverridden says that a run was let past a safety limit, and by whom.
+type LimitOverridden struct {
+	LimitHit
+	User string `json:"user"` // of the operating system
+	Host string `json:"host"`
+}
+
 // RunEnded closes or interrupts a run.
 type RunEnded struct {
-	Status  string  `json:"status"` // reconciled, partial, stopped, failed, interrupted, abandoned
+	Status  string  `json:"status"` // one of the statuses of a Report
 	Class   string  `json:"class,omitempty"`
 	Message string  `json:"message,omitempty"`
 	Apply   float64 `json:"apply_seconds,omitempty"`

@@ -9,7 +9,8 @@ const ReportSchema = "optsweep.report.v1"
 // Statuses of a run and of a table.
 const (
 	StatusReconciled  = "reconciled"  // everything in scope was checked and written
-	StatusPreviewed   = "previewed"   // a dry run: checked, nothing written
+	StatusPreviewed   = "previewed"   // a dry run: nothing written
+	StatusReapplied   = "reapplied"   // an offline run: all that was known is written, nothing was checked
 	StatusPartial     = "partial"     // some units were not
 	StatusStopped     = "stopped"     // a safety limit stopped the run before it wrote
 	StatusFailed      = "failed"      // nothing was reconciled, or a law was broken
@@ -25,6 +26,7 @@ type Report struct {
 	Job          string              `json:"job"`
 	Status       string              `json:"status"`
 	DryRun       bool                `json:"dry_run"`
+	Offline      bool                `json:"offline"`
 	StartedAt    time.Time           `json:"started_at"`
 	FinishedAt   time.Time           `json:"finished_at"`
 	Resumed      int                 `json:"resumed"` // how often the run was taken up again
@@ -38,6 +40,7 @@ type Report struct {
 	Tables       []TableReport       `json:"tables"`
 	Failures     []UnitFailed        `json:"failures"`
 	Limit        *LimitHit           `json:"limit,omitempty"`
+	Overrides    []LimitOverridden   `json:"overrides"` // limits that this run was let past
 	Laws         []Law               `json:"laws"`
 	Phases       []Phase             `json:"phases"`
 	Notes        []string            `json:"notes"` // what a reader must know to read the figures right
@@ -46,16 +49,17 @@ type Report struct {
 // TableReport is one table's part of a Report.
 type TableReport struct {
 	TableExtracted
-	Status       string `json:"status"`
-	UnitsChanged int    `json:"units_changed"`
-	UnitsFailed  int    `json:"units_failed"`
-	RowsOptedOut int64  `json:"rows_opted_out"`
-	RowsFlagged  int64  `json:"rows_flagged"`
-	RowsNew      int64  `json:"rows_new"`
-	RowsEarlier  int64  `json:"rows_earlier"`
-	RowsKept     int64  `json:"rows_flag_kept"`
-	BytesBefore  int64  `json:"bytes_before"`
-	BytesAfter   int64  `json:"bytes_after"`
+	Status        string `json:"status"`
+	UnitsChanged  int    `json:"units_changed"`
+	UnitsFailed   int    `json:"units_failed"`
+	RowsOptedOut  int64  `json:"rows_opted_out"`
+	RowsFlagged   int64  `json:"rows_flagged"`
+	RowsNew       int64  `json:"rows_new"`
+	RowsReapplied int64  `json:"rows_reapplied"` // of RowsNew: known before, written before anything was asked
+	RowsEarlier   int64  `json:"rows_earlier"`
+	RowsKept      int64  `json:"rows_flag_kept"`
+	BytesBefore   int64  `json:"bytes_before"`
+	BytesAfter    int64  `json:"bytes_after"`
 }
 
 // Law is an equation that the figures of a run must satisfy.

@@ -45,6 +45,7 @@ func TestScript(t *testing.T) {
 			"truncate": truncate,
 			"noids":    noIDs,
 			"same":     same,
+			"takeid":   takeID,
 		},
 	})
 }
@@ -78,13 +79,20 @@ func listens(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: listens ADDRESS")
 	}
+	if !isListening(args[0]) {
+		ts.Fatalf("nothing listens on %s", args[0])
+	}
+}
+
+// isListening waits until something listens.
+func isListening(address string) bool {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if c, err := net.DialTimeout("tcp", args[0], time.Second); err == nil {
+		if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
 			_ = c.Close()
-			return
+			return true
 		}
 	}
-	ts.Fatalf("nothing listens on %s", args[0])
+	return false
 }
 
 // waitFor PATTERN waits until a file of such a name holds something.

@@ -56,3 +56,12 @@ func (c *Checker) Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, 
 		AsOfMS:   snapshot.Stats().AsOf.UnixMilli(),
 	}, nil
 }
+
+// Ask hands the answer of Check to settle.
+func (c *Checker) Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.Answer) error) error {
+	answer, err := c.Check(ctx, ids)
+	if err != nil {
+		return err
+	}
+	return settle(answer)
+}

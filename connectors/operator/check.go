@@ -24,9 +24,22 @@ const maxRejected = 64
 // secret, clock, address: something to fix first), Integrity (an answer that
 // cannot be trusted), Failed (no answer within the deadline), Usage
 // (credentials cannot be read) or Cancelled (ctx).
-func (c *Client) Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, error) {
+func (c *Client) Check(ctx context.Context, ids []schemas.ID) (answer schemas.Answer, err error) {
+	err = c.Ask(ctx, ids, func(a schemas.Answer) error {
+		answer = a
+		return nil
+	})
+	return answer, err
+}
+
+// Ask is Check for someone who must not lose an answer: it hands the answer to
+// settle, and sends nothing else in its place before settle has returned. An
+// error of settle is passed on. A call that waits for its turn has its first
+// request ready, so calling Ask for the next list meanwhile keeps the
+// connection busy.
+func (c *Client) Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.Answer) error) error {
 	if len(ids) == 0 {
-		return schemas.Answer{AsOfMS: c.opt.Now().UnixMilli()}, nil
+		return settle(schemas.Answer{AsOfMS: c.opt.Now().UnixMilli()})
 	}
 	b := c.buffers.Get().(*batch)
 	defer func() {
@@ -50,7 +63,7 @@ func (c *Client) Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, e
 		if release == nil {
 			var err error
 			if release, err = c.acquire(ctx); err != nil {
-				return schemas.Answer{}, err
+				return err
 			}
 			defer release()
 		}
@@ -66,16 +79,16 @@ func (c *Client) Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, e
 		case f.class == rejected && len(answer.Rejected) < maxRejected:
 			if !accepted {
 				if err := c.control(ctx, b, f, &retries); err != nil {
-					return schemas.Answer{}, err
+					return err
 				}
 				accepted = true
 			}
 			answer.Rejected = append(answer.Rejected, schemas.Rejection{ID: part[0], Reason: schemas.OperatorRejected})
 		case f.class == rejected:
-			return schemas.Answer{}, schemas.Errorf(schemas.Refused, "more than %d ids of one batch refused: %w", maxRejected, f.err).
+			return schemas.Errorf(schemas.Refused, "more than %d ids of one batch refused: %w", maxRejected, f.err).
 				WithHint("so many refusals are not about single ids: check that scope, environment and address belong together")
 		default:
-			return schemas.Answer{}, f.err
+			return f.err
 		}
 	}
 	answer.OptedOut = earliest(answer.OptedOut)
@@ -85,7 +98,7 @@ func (c *Client) Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, e
 		s.Rejected += int64(len(answer.Rejected))
 		s.MostRetries = max(s.MostRetries, retries)
 	})
-	return answer, nil
+	return settle(answer)
 }
 
 // control sends an empty batch, which every operator takes, to tell an id that

@@ -566,3 +566,34 @@ func optedOut(a schemas.Answer) []schemas.ID {
 	}
 	return ids
 }
+
+// Nothing is sent while the answer of the list before is being settled.
+func TestNextRequestWaitsUntilTheAnswerIsSettled(t *testing.T) {
+	f := newFake(t)
+	c, _ := newClient(t, f)
+	ids := makeIDs(7)
+	settling, next := make(chan struct{}), make(chan error, 1)
+	err := c.Ask(t.Context(), ids[:3], func(schemas.Answer) error {
+		go func() {
+			close(settling)
+			_, err := c.Check(t.Context(), ids[3:])
+			next <- err
+		}()
+		<-settling
+		select {
+		case err := <-next:
+			t.Errorf("the next list was answered already: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		return errors.New("disk full")
+	})
+	if err == nil || err.Error() != "disk full" {
+		t.Errorf("got %v", err)
+	}
+	if err := <-next; err != nil {
+		t.Error(err)
+	}
+	if n := len(f.seen()); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}

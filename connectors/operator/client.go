@@ -254,6 +254,10 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 func (c *Client) acquire(ctx context.Context) (release func(), err error) {
 	select {
 	case c.slots <- struct{}{}:
+		if ctx.Err() != nil { // both were ready, and select chose this one
+			<-c.slots
+			return nil, cancelled(ctx)
+		}
 		return func() { <-c.slots }, nil
 	case <-ctx.Done():
 		return nil, cancelled(ctx)

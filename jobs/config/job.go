@@ -58,6 +58,8 @@ type Limits struct {
 	MemoryBytes    int64         // for ids held in memory
 	MaxNewFlags    Percent       // newly opted out, of the distinct ids of all tables
 	MaxQuarantined Percent       // without a valid id, of the rows of a table that are not NULL
+	MaxRowDrop     Percent       // fewer rows of a table than in the last run that reconciled it
+	AllowZeroHits  bool          // go on if no id is opted out although the last run found some
 	MaxDuration    time.Duration // of a whole run
 	Workers        int           // parallel tasks; 0: let the program choose
 }
@@ -67,6 +69,7 @@ const (
 	DefaultMemoryBytes    = 1 << 30
 	DefaultMaxNewFlags    = Percent(5)
 	DefaultMaxQuarantined = Percent(1)
+	DefaultMaxRowDrop     = Percent(50)
 	DefaultMaxDuration    = 20 * time.Hour
 )
 

@@ -48,6 +48,7 @@ func Parse(name string, data []byte, baseDir string) (*Job, error) {
 		value{r: r, line: 1, column: 1}.fail(fmt.Sprintf("the file is larger than %d KiB", maxFile>>10), "")
 	} else if doc, ok := r.document(data); ok {
 		r.job(doc.section(), job)
+		r.refuseIDs(data)
 	}
 	if len(r.problems) > 0 {
 		return nil, &Problems{List: inOrder(r.problems)}
@@ -113,6 +114,8 @@ func limits(s *section) Limits {
 		MemoryBytes:    s.optional("memory").size(DefaultMemoryBytes, 64<<20),
 		MaxNewFlags:    s.optional("max_new_flags").percent(DefaultMaxNewFlags),
 		MaxQuarantined: s.optional("max_quarantined").percent(DefaultMaxQuarantined),
+		MaxRowDrop:     s.optional("max_row_drop").percent(DefaultMaxRowDrop),
+		AllowZeroHits:  s.optional("zero_hits").oneOf("stop", "allow") == "allow",
 		MaxDuration:    s.optional("max_duration").duration(DefaultMaxDuration),
 		Workers:        s.optional("workers").integer(1, 256),
 	}

@@ -30,7 +30,7 @@ operator:
   allow_plain_http: [LocalHost, 10.0.0.1]
   allow_host_mismatch: true
 workspace: ../ws
-limits: {memory: 1.5GiB, max_new_flags: 7.5%, max_quarantined: 0%, max_duration: 2d, workers: 3}
+limits: {memory: 1.5GiB, max_new_flags: 7.5%, max_quarantined: 0%, max_duration: 2d, workers: 3, max_row_drop: 25%, zero_hits: allow}
 tables:
   - name: crm
     parquet: {path: "data/crm/**/*.parquet", id_column: euid}
@@ -55,7 +55,7 @@ func TestParseGivesEveryValue(t *testing.T) {
 			AllowPlainHTTP: []string{"localhost", "10.0.0.1"}, AllowHostMismatch: true,
 		},
 		Workspace: "/jobs/ws",
-		Limits:    Limits{MemoryBytes: 3 << 29, MaxNewFlags: 7.5, MaxQuarantined: 0, MaxDuration: 48 * time.Hour, Workers: 3},
+		Limits:    Limits{MemoryBytes: 3 << 29, MaxNewFlags: 7.5, MaxQuarantined: 0, MaxRowDrop: 25, AllowZeroHits: true, MaxDuration: 48 * time.Hour, Workers: 3},
 		Tables: []Table{
 			{Name: "crm", Parquet: Parquet{Path: "/jobs/here/data/crm/**/*.parquet", IDColumn: "euid"},
 				Write: Write{Mode: Column, Column: "flagged"}},
@@ -86,7 +86,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Limits != (Limits{1 << 30, 5, 1, 20 * time.Hour, 0}) {
+	if got.Limits != (Limits{1 << 30, 5, 1, 50, false, 20 * time.Hour, 0}) {
 		t.Errorf("limits %+v", got.Limits)
 	}
 	if got.Operator.Parallel != 1 || got.Operator.OptOutLog != "/b*[e/log" {
@@ -151,6 +151,8 @@ func TestProblems(t *testing.T) {
 		{"percent without sign", good, "7.5%", "7.5", []string{"f:18:41: limits.max_new_flags: must be a share"}},
 		{"percent above", good, "7.5%", "101%", []string{"f:18:41: limits.max_new_flags: must be a share"}},
 		{"percent not a number", good, "7.5%", "NaN%", []string{"f:18:41: limits.max_new_flags: must be a share"}},
+		{"row drop", good, "25%", "-1%", []string{"f:18:112: limits.max_row_drop: must be a share"}},
+		{"zero hits", good, "zero_hits: allow", "zero_hits: warn", []string{"f:18:128: limits.zero_hits: must be stop or allow"}},
 		{"duration", good, "2d", "2 days", []string{"f:18:82: limits.max_duration: must be a time span"}},
 		{"duration zero", good, "2d", "0s", []string{"f:18:82: limits.max_duration: must be a time span"}},
 		{"duration overflow", good, "2d", "9999999d", []string{"f:18:82: limits.max_duration: must be a time span"}},

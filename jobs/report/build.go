@@ -13,8 +13,8 @@ import (
 // runs are passed over.
 func Build(run string, events []schemas.Event) (schemas.Report, error) {
 	b := builder{
-		report: schemas.Report{Schema: schemas.ReportSchema, Run: run, Tables: []schemas.TableReport{}, Failures: []schemas.UnitFailed{}},
-		tables: map[string]int{},
+		report: schemas.Report{Schema: schemas.ReportSchema, Run: run, Tables: []schemas.TableReport{}, Failures: []schemas.UnitFailed{}, Overrides: []schemas.LimitOverridden{}},
+		tables: map[string]int{}, reapplied: map[unitKey]schemas.Receipt{},
 	}
 	for _, e := range events {
 		if e.Run != run {
@@ -31,13 +31,25 @@ func Build(run string, events []schemas.Event) (schemas.Report, error) {
 	return b.report, nil
 }
 
+// Marshal gives the bytes of report.json.
+func Marshal(r schemas.Report) ([]byte, error) {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
 type builder struct {
 	report    schemas.Report
 	tables    map[string]int // position in report.Tables
 	extracted *schemas.Extracted
 	checked   bool
 	applied   map[string]applied
+	reapplied map[unitKey]schemas.Receipt // of units that changed before anything was asked
 }
+
+type unitKey struct{ table, unit string }
 
 // applied sums up the receipts of one table.
 type applied struct {
@@ -58,10 +70,10 @@ func (b *builder) add(e schemas.Event) (err error) {
 		v, err = decode[schemas.RunStarted](e)
 		r := &b.report
 		r.StartedAt, r.Job, r.ConfigDigest, r.ToolVersion = e.Time, v.Job, v.ConfigDigest, v.ToolVersion
-		r.Scope, r.Environment, r.Operator, r.DryRun = v.Scope, v.Environment, v.Operator, v.DryRun
+		r.Scope, r.Environment, r.Operator, r.DryRun, r.Offline = v.Scope, v.Environment, v.Operator, v.DryRun, v.Offline
 	case schemas.EventRunResumed:
 		b.report.Resumed++
-		b.report.Status = ""
+		b.report.Status, b.report.Limit = "", nil
 	case schemas.EventTableExtracted:
 		var v schemas.TableExtracted
 		v, err = decode[schemas.TableExtracted](e)
@@ -79,6 +91,10 @@ func (b *builder) add(e schemas.Event) (err error) {
 		var v schemas.SuppressionUpdated
 		v, err = decode[schemas.SuppressionUpdated](e)
 		b.report.Suppression = &v
+	case schemas.EventTableReapplied:
+		var v schemas.TableApplied
+		v, err = decode[schemas.TableApplied](e)
+		b.reapply(v)
 	case schemas.EventTableApplied:
 		var v schemas.TableApplied
 		v, err = decode[schemas.TableApplied](e)
@@ -92,6 +108,10 @@ func (b *builder) add(e schemas.Event) (err error) {
 		var v schemas.LimitHit
 		v, err = decode[schemas.LimitHit](e)
 		b.report.Limit = &v
+	case schemas.EventLimitOverridden:
+		var v schemas.LimitOverridden
+		v, err = decode[schemas.LimitOverridden](e)
+		b.report.Overrides = append(b.report.Overrides, v)
 	case schemas.EventRunFinished, schemas.EventRunAbandoned, schemas.EventRunInterrupted:
 		var v schemas.RunEnded
 		v, err = decode[schemas.RunEnded](e)
@@ -127,7 +147,10 @@ func (b *builder) apply(v schemas.TableApplied) {
 		sum.rows += r.Rows
 		sum.nulls += r.Nulls
 		sum.confirmed += r.Confirmed
-		if r.Changed {
+		before, again := b.reapplied[unitKey{r.Table, r.Unit}]
+		if again {
+			r.BytesBefore = before.BytesBefore
+		} else if r.Changed {
 			t.UnitsChanged++
 		}
 		t.RowsOptedOut += r.OptedOut
@@ -141,6 +164,22 @@ func (b *builder) apply(v schemas.TableApplied) {
 	b.applied[v.Table] = sum
 }
 
+// reapply takes receipts of flags that were written before anything was asked;
+// those of apply follow for the same units.
+func (b *builder) reapply(v schemas.TableApplied) {
+	t := b.table(v.Table)
+	for _, r := range v.Receipts {
+		if !r.Changed {
+			continue
+		}
+		b.reapplied[unitKey{r.Table, r.Unit}] = r
+		t.UnitsChanged++
+		t.RowsNew += r.NewlyFlagged
+		t.RowsReapplied += r.NewlyFlagged
+		t.RowsEarlier += r.MovedEarlier
+	}
+}
+
 func (b *builder) finish() {
 	b.laws()
 	r := &b.report
@@ -152,6 +191,9 @@ func (b *builder) finish() {
 	}
 	r.Notes = append(r.Notes,
 		"clear means: this exact id was not on the operator's list when it was asked; it does not mean that the person has not opted out")
+	if r.Offline {
+		r.Notes = append(r.Notes, "offline run: no operator was asked; ids that are not on the suppression list are unverifiable (not_asked), not clear")
+	}
 	if r.DryRun {
 		r.Notes = append(r.Notes, "dry run: no table and no suppression list was written")
 	}
@@ -164,8 +206,18 @@ func (b *builder) tableStatus(t schemas.TableReport) string {
 		return schemas.StatusFailed
 	case t.UnitsFailed > 0:
 		return schemas.StatusPartial
+	default:
+		return b.success()
+	}
+}
+
+// success is what a run, or a table, amounts to if all went well.
+func (b *builder) success() string {
+	switch {
 	case b.report.DryRun:
 		return schemas.StatusPreviewed
+	case b.report.Offline:
+		return schemas.StatusReapplied
 	default:
 		return schemas.StatusReconciled
 	}
@@ -179,7 +231,7 @@ func (b *builder) status() string {
 	best, worst := false, false
 	for _, t := range b.report.Tables {
 		switch t.Status {
-		case schemas.StatusReconciled, schemas.StatusPreviewed:
+		case b.success():
 			best = true
 		case schemas.StatusPartial:
 			best, worst = true, true
@@ -197,9 +249,7 @@ func (b *builder) status() string {
 		return schemas.StatusFailed
 	case worst:
 		return schemas.StatusPartial
-	case b.report.DryRun:
-		return schemas.StatusPreviewed
 	default:
-		return schemas.StatusReconciled
+		return b.success()
 	}
 }

@@ -19,7 +19,7 @@ func (b *builder) laws() {
 		if !ok {
 			continue
 		}
-		if b.failedIn("apply", t.Table) == 0 {
+		if b.failedIn("apply", t.Table)+b.failedIn("reapply", t.Table) == 0 {
 			b.law("rows written = rows read", t.Table, a.rows == t.Rows && a.nulls == t.Nulls,
 				"%d = %d, of them null %d = %d", a.rows, t.Rows, a.nulls, t.Nulls)
 		}
@@ -32,9 +32,10 @@ func (b *builder) laws() {
 		return
 	}
 	ids := b.report.IDs
-	unverifiable := sum(ids.Unverifiable)
-	b.law("distinct = known + asked", "", ids.Distinct == ids.Known+ids.Asked,
-		"%d = %d + %d", ids.Distinct, ids.Known, ids.Asked)
+	notAsked := ids.Unverifiable[schemas.NotAsked]
+	unverifiable := sum(ids.Unverifiable) - notAsked
+	b.law("distinct = known + asked + not asked", "", ids.Distinct == ids.Known+ids.Asked+notAsked,
+		"%d = %d + %d + %d", ids.Distinct, ids.Known, ids.Asked, notAsked)
 	b.law("asked = opted out + clear + unverifiable", "", ids.Asked == ids.OptedOut+ids.Clear+unverifiable,
 		"%d = %d + %d + %d", ids.Asked, ids.OptedOut, ids.Clear, unverifiable)
 	if b.extracted != nil {

@@ -22,11 +22,17 @@ func WriteText(w io.Writer, r schemas.Report) error {
 		fmt.Fprintf(&b, " (resumed %s)", times(r.Resumed))
 	}
 	b.WriteString("\n\n")
+	if r.Offline {
+		b.WriteString("offline: no operator was asked, only what earlier runs found was applied\n\n")
+	}
 	writeTables(&b, r)
 	writeIDs(&b, r)
 	writePhases(&b, r)
 	if r.Limit != nil {
 		fmt.Fprintf(&b, "\nstopped by limit %s: %s, allowed is %s\n", r.Limit.Limit, r.Limit.Figure, r.Limit.Allows)
+	}
+	for _, o := range r.Overrides {
+		fmt.Fprintf(&b, "\nlimit %s was overridden by %s on %s: %s, allowed is %s\n", o.Limit, o.User, o.Host, o.Figure, o.Allows)
 	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(&b, "\nnot reconciled: %s, %s: %s", f.Table, f.Unit, f.Error)
@@ -60,6 +66,9 @@ func writeTables(b *bytes.Buffer, r schemas.Report) {
 	for _, x := range r.Tables {
 		if x.RowsKept > 0 {
 			fmt.Fprintf(b, "\n%s: %s flags from before were kept; their ids are not known as opted out here\n", x.Table, Count(x.RowsKept))
+		}
+		if x.RowsReapplied > 0 {
+			fmt.Fprintf(b, "\n%s: %s of the flags were known from earlier runs and were missing; they were written before anything was asked\n", x.Table, Count(x.RowsReapplied))
 		}
 		if len(x.Malformed) == 0 && x.Repaired == 0 {
 			continue

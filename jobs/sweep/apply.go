@@ -4,60 +4,56 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"optsweep/jobs/idset"
-	"optsweep/jobs/ledger"
 	"optsweep/schemas"
 )
 
-// applied is what the apply journal holds.
-type applied struct {
-	intents  map[unitKey]schemas.Receipt // the unit was about to become this
-	receipts map[unitKey]schemas.Receipt // the unit is this
-}
-
-func (r *run) loadApplied() (applied, error) {
-	a, journal, err := r.openApplied()
-	if err != nil {
-		return a, err
-	}
-	return a, journal.Close()
-}
-
-func (r *run) openApplied() (applied, *ledger.Chain, error) {
-	a := applied{intents: map[unitKey]schemas.Receipt{}, receipts: map[unitKey]schemas.Receipt{}}
-	journal, err := r.openJournal(applyLog, func(e schemas.Event) error {
-		var receipt schemas.Receipt
-		if err := json.Unmarshal(e.Data, &receipt); err != nil {
-			return err
-		}
-		key := unitKey{receipt.Table, receipt.Unit}
-		if e.Type == schemas.EventApplyIntent {
-			a.intents[key] = receipt
-		} else {
-			a.receipts[key] = receipt
-		}
-		return nil
-	})
-	return a, journal, err
-}
-
-// explains tells whether the unit is at version because this run made it so.
-func (a applied) explains(u schemas.Unit, version string) bool {
-	return a.receipts[keyOf(u)].VersionAfter == version || a.intents[keyOf(u)].VersionAfter == version
-}
-
-// apply writes the flags into every unit. The order for each is: intent
-// durable, unit replaced, receipt durable.
+// apply writes the flags of all ids that are known to be opted out.
 func (r *run) apply(ctx context.Context) error {
 	set, err := r.learn(ctx)
 	if err != nil {
 		return err
 	}
 	began := r.now()
+	before, err := r.loadApplied(reapplyLog)
+	if err != nil {
+		return err
+	}
+	a := applier{run: r, phase: "apply", published: schemas.EventTableApplied, units: before.moved(r.units), set: set}
+	for i := range r.units {
+		a.which = append(a.which, i)
+	}
+	if err := a.all(ctx, applyLog); err != nil {
+		return err
+	}
+	r.applySeconds = r.now().Sub(began).Seconds()
+	return a.publish()
+}
+
+// applier writes flags into units. The order for each is: intent durable, unit
+// replaced, receipt durable.
+type applier struct {
+	run       *run
+	phase     string
+	published schemas.EventType // of the receipts in the ledger
+	units     []schemas.Unit    // those of the run, as they are now
+	which     []int             // of them are to be treated
+	set       *idset.OptedOut
+
+	extracted map[int]unitExtracted
+	mu        sync.Mutex // of journal, done and the ledger
+	journal   journal
+	done      applied
+}
+
+// all treats the units that the journal named log has no receipts of.
+func (a *applier) all(ctx context.Context, log string) (err error) {
+	r := a.run
 	extracted, extractJournal, err := r.loadExtracted()
 	if err != nil {
 		return err
@@ -65,15 +61,17 @@ func (r *run) apply(ctx context.Context) error {
 	if err := extractJournal.Close(); err != nil {
 		return err
 	}
-	done, journal, err := r.openApplied()
-	if err != nil {
+	a.extracted, a.done = extracted, newApplied()
+	if a.journal, err = r.openJournal(log, a.done.load); err != nil {
 		return err
 	}
-	defer journal.Close()
+	defer a.journal.Close()
 
 	var rows int64
 	units := map[string][]schemas.Unit{}
-	for _, u := range r.units {
+	which := slices.DeleteFunc(slices.Clone(a.which), func(i int) bool { return r.failed[keyOf(a.units[i])] })
+	for _, i := range which {
+		u := a.units[i]
 		rows += u.Rows
 		units[u.Table] = append(units[u.Table], u)
 	}
@@ -82,38 +80,22 @@ func (r *run) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	r.deps.Progress.Start("apply", rows, "rows")
+	r.deps.Progress.Start(a.phase, rows, "rows")
 	defer r.deps.Progress.Stop()
-	a := &applier{run: r, journal: journal, done: done, set: set, extracted: extracted}
 	tasks, taskCtx := errgroup.WithContext(ctx)
 	tasks.SetLimit(r.job.Workers)
-	for i, u := range r.units {
-		if r.failed[keyOf(u)] {
-			continue
-		}
+	for _, i := range which {
 		tasks.Go(func() error {
 			if err := taskCtx.Err(); err != nil {
 				return err
 			}
+			u := a.units[i]
 			err := a.unit(taskCtx, i, u)
 			r.deps.Progress.Add(u.Rows)
 			return err
 		})
 	}
-	if err := tasks.Wait(); err != nil {
-		return err
-	}
-	r.applySeconds = r.now().Sub(began).Seconds()
-	return a.publish()
-}
-
-type applier struct {
-	run       *run
-	set       *idset.OptedOut
-	extracted map[int]unitExtracted
-	mu        sync.Mutex // of journal, done and the ledger
-	journal   *ledger.Chain
-	done      applied
+	return tasks.Wait()
 }
 
 // unit is the apply task of one unit.
@@ -152,7 +134,7 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	if err != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return r.fail("apply", failure(u, err))
+		return r.fail(a.phase, failure(u, err))
 	}
 	return a.record(schemas.EventUnitApplied, receipt)
 }
@@ -176,12 +158,7 @@ func (a *applier) record(typ schemas.EventType, receipt schemas.Receipt) error {
 	if _, err := a.journal.Append(a.run.id, typ, receipt); err != nil {
 		return err
 	}
-	key := unitKey{receipt.Table, receipt.Unit}
-	if typ == schemas.EventApplyIntent {
-		a.done.intents[key] = receipt
-	} else {
-		a.done.receipts[key] = receipt
-	}
+	a.done.add(typ, receipt)
 	return nil
 }
 
@@ -192,7 +169,7 @@ const receiptsPerEvent = 500
 func (a *applier) publish() error {
 	held := map[unitKey]bool{}
 	for _, e := range a.run.events() {
-		if e.Type != schemas.EventTableApplied {
+		if e.Type != a.published {
 			continue
 		}
 		var v schemas.TableApplied
@@ -209,11 +186,11 @@ func (a *applier) publish() error {
 			if len(v.Receipts) == 0 {
 				return nil
 			}
-			err := a.run.append(schemas.EventTableApplied, v)
+			err := a.run.append(a.published, v)
 			v.Receipts = nil
 			return err
 		}
-		for _, u := range a.run.units {
+		for _, u := range a.units {
 			receipt, ok := a.done.receipts[keyOf(u)]
 			if u.Table != t.Name || !ok || held[keyOf(u)] {
 				continue

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"optsweep/jobs/idset"
-	"optsweep/jobs/ledger"
 	"optsweep/schemas"
 )
 
@@ -101,11 +99,11 @@ func (r *run) check(ctx context.Context) error {
 		result.Retries = r.deps.Retries()
 	}
 	result.Seconds = r.now().Sub(began).Seconds()
-	result.Journal = c.journal.Head()
+	result.Journal = c.journal.Head().Hash
 	if err := r.writeRejected(c.done); err != nil {
 		return err
 	}
-	if err := r.checkNewFlags(result); err != nil {
+	if err := r.checkVerdicts(result); err != nil {
 		return err
 	}
 	r.checked = &result
@@ -116,8 +114,9 @@ func (r *run) check(ctx context.Context) error {
 type checker struct {
 	run     *run
 	mu      sync.Mutex // of journal and done
-	journal *ledger.Chain
+	journal journal
 	done    map[int64]answered
+	stop    context.CancelCauseFunc // of all batches
 }
 
 func (c *checker) load(e schemas.Event) error {
@@ -132,7 +131,7 @@ func decodeAnswered(e schemas.Event) (a answered, err error) {
 }
 
 // askAll walks through the sorted ids and asks batch after batch. While one
-// batch waits for its answer, the next is read from disk.
+// batch waits for its answer, the next is prepared and another read from disk.
 func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, error) {
 	r := c.run
 	result := schemas.Checked{Distinct: r.extracted.Distinct, Unverifiable: map[schemas.Reason]int64{}}
@@ -145,8 +144,11 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 	defer r.deps.Progress.Stop()
 
 	size, parallel := r.deps.Checker.Limits()
-	tasks, askCtx := errgroup.WithContext(ctx)
-	tasks.SetLimit(parallel)
+	stopCtx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	c.stop = stop
+	tasks, askCtx := errgroup.WithContext(stopCtx)
+	tasks.SetLimit(parallel + 1)
 	batches := batcher{reader: reader, known: known, size: size}
 	var readErr error
 	for n := int64(0); askCtx.Err() == nil; n++ {
@@ -176,7 +178,11 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 		}
 		tasks.Go(func() error { return c.ask(askCtx, n, digest, ids) })
 	}
-	if err := errors.Join(readErr, tasks.Wait()); err != nil {
+	err = errors.Join(readErr, tasks.Wait())
+	if cause := context.Cause(stopCtx); cause != nil && ctx.Err() == nil {
+		err = cause // the others only gave up because of it
+	}
+	if err != nil {
 		return result, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -193,10 +199,17 @@ func (c *checker) ask(ctx context.Context, n int64, digest string, ids []schemas
 	if err := ctx.Err(); err != nil {
 		return err // another batch failed meanwhile
 	}
-	answer, err := c.run.deps.Checker.Check(ctx, ids)
-	if err != nil {
+	return c.run.deps.Checker.Ask(ctx, ids, func(answer schemas.Answer) error {
+		err := c.settle(n, digest, ids, answer)
+		if err != nil {
+			c.stop(err) // before another batch is asked
+		}
 		return err
-	}
+	})
+}
+
+// settle makes the receipt of a batch durable.
+func (c *checker) settle(n int64, digest string, ids []schemas.ID, answer schemas.Answer) error {
 	a := answered{
 		Batch: n, Count: len(ids), Digest: digest, First: ids[0][:], Last: ids[len(ids)-1][:],
 		AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut,
@@ -287,27 +300,20 @@ func (b *batcher) next() (ids []schemas.ID, skipped int, err error) {
 
 func digestOf(ids []schemas.ID) string {
 	h := sha256.New()
-	for i := range ids {
-		h.Write(ids[i][:])
+	buf := make([]byte, 0, 256*schemas.IDSize) // hashing 33 bytes at a time costs more than twice as much
+	for part := range slices.Chunk(ids, 256) {
+		buf = buf[:0]
+		for i := range part {
+			buf = append(buf, part[i][:]...)
+		}
+		h.Write(buf)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// checkNewFlags stops a run that would flag far more people than usual.
-func (r *run) checkNewFlags(c schemas.Checked) error {
-	if r.job.MaxNewFlags < 0 || float64(c.OptedOut) <= r.job.MaxNewFlags*float64(c.Distinct) {
-		return nil
-	}
-	return r.limit(schemas.LimitHit{
-		Limit:  "max_new_flags",
-		Figure: fmt.Sprintf("%.2f%% (%d of %d distinct ids)", 100*float64(c.OptedOut)/float64(c.Distinct), c.OptedOut, c.Distinct),
-		Allows: fmt.Sprintf("%g%%", 100*r.job.MaxNewFlags),
-	})
-}
-
 // writeRejected lists the well-formed ids that the operator would not answer.
 func (r *run) writeRejected(done map[int64]answered) error {
-	q := newQuarantine(r.deps.Workspace.disk, r.path(quarantineDir, "operator.csv"), schemas.Unit{}, r.deps.Workspace.Pseudonyms)
+	q := newQuarantine(r.deps.Workspace.disk, r.path(RejectedFile()), schemas.Unit{}, r.deps.Workspace.Pseudonyms)
 	defer q.discard()
 	for _, n := range slices.Sorted(maps.Keys(done)) {
 		for _, x := range done[n].Rejected {

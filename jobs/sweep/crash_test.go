@@ -19,50 +19,92 @@ import (
 // reaches the disk. The next run must end as an undisturbed one would, with at
 // most one batch asked again.
 func TestRunSurvivesAFailureOfAnyDurableStep(t *testing.T) {
-	undisturbed := newBench(t)
-	undisturbed.mustRun()
-	want := listBytes(t, undisturbed)
-	for _, stored := range []bool{false, true} {
-		step := 0
-		for ; ; step++ {
-			b := newBench(t)
-			n := 0
-			errDead := errors.New("dead")
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
-				n++
-				if n <= step {
-					return false, nil
-				}
-				return stored && n == step+1, errDead
-			}}
-			_, err := b.run(context.Background())
-			reached := n > step
-			if !reached {
-				if err != nil {
-					t.Fatalf("undisturbed: %v", err)
-				}
-				break
-			}
-			if err == nil {
-				t.Fatalf("step %d stored=%v: the failure was not seen", step, stored)
-			}
-			b.disk = durable.Disk{}
-			if ended(t, b) {
-				// Only the report was not written any more.
-				b.operator.batches = 0
-			}
+	for name, c := range map[string]struct {
+		prepare func(*bench) // what happens before
+		writes  int          // of units, in an undisturbed run
+		steps   int          // at least
+	}{
+		"first run": {func(*bench) {}, 2, 30},
+		"after a restore": {func(b *bench) {
 			b.mustRun()
-			if b.operator.batches > 7 {
-				t.Fatalf("step %d stored=%v: %d batches were asked, want at most 7", step, stored, b.operator.batches)
+			b.restore()
+			b.operator.optedOut[testID(1)] = 1_650_000_000_000 // in unit a only
+		}, 2, 40},
+		"after a restore, offline": {func(b *bench) {
+			b.mustRun()
+			b.restore()
+			b.job.Started.Offline = true
+		}, 1, 30},
+		"kept to a plan, let past limits": {func(b *bench) {
+			b.keepToPlan()
+			b.job.Limits.MaxNewFlags, b.job.Limits.MaxQuarantined = 0, 0
+			b.job.Override = Override{Limits: Overridable(), User: "alice", Host: "alpha"}
+		}, 2, 32},
+	} {
+		t.Run(name, func(t *testing.T) {
+			undisturbed := newBench(t)
+			c.prepare(undisturbed)
+			batches, writes := undisturbed.operator.batches, undisturbed.writes()
+			rep := undisturbed.mustRun()
+			if writes = undisturbed.writes() - writes; writes != c.writes {
+				t.Fatalf("%d writes of units, want %d", writes, c.writes)
 			}
-			if !bytes.Equal(listBytes(t, b), want) {
-				t.Fatalf("step %d stored=%v: another suppression list", step, stored)
+			for _, stored := range []bool{false, true} {
+				n := crashTable(t, c.prepare, stored, undisturbed, undisturbed.operator.batches-batches+1, rep)
+				t.Logf("stored=%v: %d steps", stored, n)
+				if n < c.steps {
+					t.Fatalf("only %d steps were reached", n)
+				}
 			}
+		})
+	}
+}
+
+// crashTable lets one durable step after the other be the last one of a run
+// and tells how many there are.
+func crashTable(t *testing.T, prepare func(*bench), stored bool, undisturbed *bench, maxBatches int, want schemas.Report) int {
+	for step := 0; ; step++ {
+		b := newBench(t)
+		prepare(b)
+		batches, writes := b.operator.batches, b.writes()
+		n := 0
+		errDead := errors.New("dead")
+		b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			n++
+			if n <= step {
+				return false, nil
+			}
+			return stored && n == step+1, errDead
+		}}
+		_, err := b.run(context.Background())
+		if n <= step {
+			if err != nil {
+				t.Fatalf("undisturbed: %v", err)
+			}
+			return step
 		}
-		if step < 30 {
-			t.Fatalf("only %d steps were reached", step)
+		if err == nil {
+			t.Fatalf("step %d stored=%v: the failure was not seen", step, stored)
 		}
-		t.Logf("stored=%v: %d steps", stored, step)
+		b.disk = durable.Disk{}
+		over := ended(t, b) // only the report was not written any more
+		if over {
+			batches = b.operator.batches
+			b.job.Plan, b.job.Started.Plan = nil, "" // which the run has fulfilled
+		}
+		got := b.mustRun()
+		if asked := b.operator.batches - batches; asked > maxBatches {
+			t.Fatalf("step %d stored=%v: %d batches were asked, want at most %d", step, stored, asked, maxBatches)
+		}
+		if !bytes.Equal(listBytes(t, b), listBytes(t, undisturbed)) {
+			t.Fatalf("step %d stored=%v: another suppression list", step, stored)
+		}
+		if written, most := b.writes()-writes, undisturbed.writes()-writes; written > most {
+			t.Fatalf("step %d stored=%v: %d writes of units, want at most %d", step, stored, written, most)
+		}
+		if !over && (got.Tables[0].RowsNew != want.Tables[0].RowsNew || len(got.Overrides) != len(want.Overrides)) {
+			t.Fatalf("step %d stored=%v: %+v, %+v, want %+v", step, stored, got.Tables[0], got.Overrides, want.Tables[0])
+		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"optsweep/jobs/idset"
-	"optsweep/jobs/ledger"
 	"optsweep/schemas"
 )
 
@@ -63,7 +62,7 @@ func (r *run) extract(ctx context.Context) error {
 			return err
 		}
 	}
-	r.extracted = &schemas.Extracted{Distinct: manifest.IDs, Digest: digestOfShards(manifest), Seconds: r.now().Sub(began).Seconds()}
+	r.extracted = &schemas.Extracted{Distinct: manifest.IDs, Digest: DigestOfShards(manifest), Seconds: r.now().Sub(began).Seconds()}
 	return r.append(schemas.EventExtracted, r.extracted)
 }
 
@@ -73,7 +72,8 @@ func (r *run) idOptions(tasks int) idset.Options {
 	return idset.Options{Disk: r.deps.Workspace.disk, Spill: r.path(spillDir), Memory: r.job.Memory / 2 / int64(tasks)}
 }
 
-func digestOfShards(m idset.Manifest) string {
+// DigestOfShards names the ids of a folder of shards, as the ledger knows them.
+func DigestOfShards(m idset.Manifest) string {
 	h := sha256.New()
 	for _, s := range m.Shards {
 		fmt.Fprintln(h, s.IDs, s.Digest)
@@ -81,7 +81,7 @@ func digestOfShards(m idset.Manifest) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (r *run) loadExtracted() (map[int]unitExtracted, *ledger.Chain, error) {
+func (r *run) loadExtracted() (map[int]unitExtracted, journal, error) {
 	done := map[int]unitExtracted{}
 	journal, err := r.openJournal(extractLog, func(e schemas.Event) error {
 		var d unitExtracted
@@ -95,11 +95,13 @@ func (r *run) loadExtracted() (map[int]unitExtracted, *ledger.Chain, error) {
 }
 
 // extractUnits runs the tasks that are not done yet, several side by side.
-func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, journal *ledger.Chain) error {
+func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, journal journal) error {
 	var rows int64
+	var left []int // units, by number
 	for i, u := range r.units {
-		if _, ok := done[i]; !ok {
+		if _, ok := done[i]; !ok && !r.failed[keyOf(u)] {
 			rows += u.Rows
+			left = append(left, i)
 		}
 	}
 	r.deps.Progress.Start("extract", rows, "rows")
@@ -119,14 +121,12 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 	var mu sync.Mutex // of done, journal and the ledger
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(r.job.Workers)
-	for i, u := range r.units {
-		if _, ok := done[i]; ok || r.failed[keyOf(u)] {
-			continue
-		}
+	for _, i := range left {
 		tasks.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			u := r.units[i]
 			builder := <-builders
 			defer func() { builders <- builder }()
 			result, err := r.extractUnit(ctx, i, u, builder)
@@ -161,7 +161,7 @@ func (e *unitError) Error() string { return e.err.Error() }
 // others.
 func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builder *idset.Builder) (unitExtracted, error) {
 	result := unitExtracted{Index: index, File: filepath.Join(extractDir, fmt.Sprintf("%06d.ids", index))}
-	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(quarantineDir, fmt.Sprintf("%06d.csv", index)), u, r.deps.Workspace.Pseudonyms)
+	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(QuarantineFile(index)), u, r.deps.Workspace.Pseudonyms)
 	defer quarantine.discard()
 	collector := idset.NewCollector(r.job.Rules, builder, quarantine.add)
 	var keepErr error
@@ -221,23 +221,4 @@ func (r *run) tableCounts(done map[int]unitExtracted) []schemas.TableExtracted {
 		}
 	}
 	return tables
-}
-
-// checkQuarantine stops a run that reads what hardly looks like ids.
-func (r *run) checkQuarantine(done map[int]unitExtracted) error {
-	if r.job.MaxQuarantined < 0 {
-		return nil
-	}
-	for _, t := range r.tableCounts(done) {
-		bad, cells := t.Rows-t.Nulls-t.Valid, t.Rows-t.Nulls
-		if cells == 0 || float64(bad) <= r.job.MaxQuarantined*float64(cells) {
-			continue
-		}
-		return r.limit(schemas.LimitHit{
-			Limit:  "max_quarantined",
-			Figure: fmt.Sprintf("%.2f%% (%d of the %d ids of table %s)", 100*float64(bad)/float64(cells), bad, cells, t.Table),
-			Allows: fmt.Sprintf("%g%%", 100*r.job.MaxQuarantined),
-		})
-	}
-	return nil
 }

@@ -168,21 +168,27 @@ type listOperator struct {
 	asked    map[schemas.ID]int
 	batches  int
 	fail     func(batch int) error // before the batch is answered
+	forget   bool                  // does not keep count
 }
 
 func (o *listOperator) Limits() (int, int) { return o.batch, o.parallel }
 
-func (o *listOperator) Check(_ context.Context, ids []schemas.ID) (schemas.Answer, error) {
+func (o *listOperator) Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.Answer) error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	o.batches++
 	a := schemas.Answer{AsOfMS: 1_700_000_000_000 + int64(len(ids))}
 	for _, id := range ids {
-		o.asked[id]++
+		if !o.forget {
+			o.asked[id]++
+		}
 	}
 	if o.fail != nil {
 		if err := o.fail(o.batches); err != nil {
-			return a, err
+			return err
 		}
 	}
 	for _, id := range ids {
@@ -192,7 +198,7 @@ func (o *listOperator) Check(_ context.Context, ids []schemas.ID) (schemas.Answe
 			a.Rejected = append(a.Rejected, schemas.Rejection{ID: id, Reason: reason})
 		}
 	}
-	return a, nil
+	return settle(a)
 }
 
 type noProgress struct{}
@@ -211,6 +217,7 @@ type bench struct {
 	job      Job
 	list     ListSink
 	clock    time.Time
+	realTime bool // for benchmarks
 }
 
 // newBench makes a workspace and a table of two units: ids 0 to 59 with some
@@ -233,10 +240,10 @@ func newBench(t testing.TB) *bench {
 		b.operator.optedOut[testID(n)] = int64(1_600_000_000_000 + n*1000)
 	}
 	b.job = Job{
-		Started:        schemas.RunStarted{Job: "test", ConfigDigest: "c1", ToolVersion: "v1", Scope: schemas.EUID, Environment: schemas.Production},
-		Rules:          schemas.Rules{Scope: schemas.EUID, Environment: schemas.Production},
-		Tables:         []Table{{Name: "crm", Source: b.table, Target: b.table}},
-		MaxQuarantined: -1, MaxNewFlags: -1, MaxDuration: time.Hour, Memory: 16 << 20, Workers: 1,
+		Started: schemas.RunStarted{Job: "test", ConfigDigest: "c1", ToolVersion: "v1", Scope: schemas.EUID, Environment: schemas.Production},
+		Rules:   schemas.Rules{Scope: schemas.EUID, Environment: schemas.Production},
+		Tables:  []Table{{Name: "crm", Source: b.table, Target: b.table}},
+		Limits:  Limits{MaxQuarantined: -1, MaxNewFlags: -1, MaxRowDrop: -1}, MaxDuration: time.Hour, Memory: 16 << 20, Workers: 1,
 	}
 	if err := CreateWorkspace(durable.Disk{}, b.dir, b.now); err != nil {
 		t.Fatal(err)
@@ -260,6 +267,9 @@ func fastDir(t testing.TB) string {
 }
 
 func (b *bench) now() time.Time {
+	if b.realTime {
+		return time.Now()
+	}
 	b.clock = b.clock.Add(time.Millisecond)
 	return b.clock
 }
@@ -302,4 +312,35 @@ func (b *bench) checkFlags() {
 			}
 		}
 	}
+}
+
+// restore puts a copy of unit a from before its first flag back in place.
+func (b *bench) restore() {
+	a := b.table.units[0]
+	a.since = make([]int64, len(a.since))
+	a.version += 100
+}
+
+// writes counts how often units were written by runs.
+func (b *bench) writes() (n int) {
+	for _, u := range b.table.units {
+		n += u.version % 100
+	}
+	return n
+}
+
+// plan is what optsweep plan would write.
+func (b *bench) plan() schemas.Plan {
+	b.t.Helper()
+	plan, err := MakePlan(context.Background(), b.job, b.dir, Pace{BatchIDs: b.operator.batch, BatchSeconds: 1}, b.now())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return plan
+}
+
+// keepToPlan makes the next runs keep to a plan made now.
+func (b *bench) keepToPlan() {
+	plan := b.plan()
+	b.job.Plan, b.job.Started.Plan = &plan, "digest"
 }

@@ -27,8 +27,8 @@ func (r *run) loadPlan() (planned, error) {
 	return p, nil
 }
 
-// plan lists the units of all tables. A table that cannot be listed and a unit
-// that cannot be used fail alone.
+// plan settles the units that the run treats. A table that cannot be listed
+// and a unit that cannot be used fail alone.
 func (r *run) plan(ctx context.Context) error {
 	if p, err := r.loadPlan(); err == nil {
 		r.units = p.Units
@@ -36,18 +36,14 @@ func (r *run) plan(ctx context.Context) error {
 	} else if !os.IsNotExist(err) {
 		return err
 	}
+	tables, err := r.job.tables(ctx)
+	if err != nil {
+		return err
+	}
 	p := planned{Run: r.id}
-	sum := schemas.Planned{Tables: len(r.job.Tables)}
-	for _, t := range r.job.Tables {
-		units, failures, err := t.Source.Plan(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			failures = append(failures, schemas.UnitFailure{Table: t.Name, Unit: "(all)", Error: err.Error(), Hint: schemas.HintOf(err)})
-		}
-		for _, f := range failures {
-			f.Table = t.Name
+	sum := schemas.Planned{Tables: len(tables)}
+	for _, t := range tables {
+		for _, f := range t.Failures {
 			if r.failed[unitKey{f.Table, f.Unit}] {
 				continue // on record since before a crash
 			}
@@ -55,12 +51,14 @@ func (r *run) plan(ctx context.Context) error {
 				return err
 			}
 		}
-		for _, u := range units {
-			u.Table = t.Name
-			sum.Units++
-			sum.Rows += u.Rows
-			sum.Bytes += u.Bytes
-			p.Units = append(p.Units, u)
+		sum.Units += len(t.Units)
+		sum.Rows += t.Rows
+		sum.Bytes += t.Bytes
+		p.Units = append(p.Units, t.Units...)
+	}
+	for _, hit := range r.job.Limits.rowDrops(tables, r.past()) {
+		if err := r.exceeded(hit); err != nil {
+			return err
 		}
 	}
 	r.units = p.Units
@@ -68,8 +66,46 @@ func (r *run) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	data = append(data, '\n')
+	sum.Digest = digestOfBytes(data)
 	if err := r.append(schemas.EventPlanned, sum); err != nil {
 		return err
 	}
-	return r.deps.Workspace.disk.WriteFile(r.path(planFile), append(data, '\n'), 0o600)
+	return r.deps.Workspace.disk.WriteFile(r.path(planFile), data, 0o600)
+}
+
+// tables gives the units of all tables: those of the plan that the job keeps
+// to, or else as they are now.
+func (j Job) tables(ctx context.Context) ([]schemas.PlanTable, error) {
+	if j.Plan != nil {
+		return j.Plan.Tables, nil
+	}
+	return list(ctx, j.Tables)
+}
+
+// list lists the units of tables.
+func list(ctx context.Context, tables []Table) ([]schemas.PlanTable, error) {
+	listed := make([]schemas.PlanTable, len(tables))
+	for i, t := range tables {
+		p := schemas.PlanTable{Table: t.Name, Units: []schemas.Unit{}, Failures: []schemas.UnitFailure{}}
+		units, failures, err := t.Source.Plan(ctx)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			failures = append(failures, schemas.UnitFailure{Unit: "(all)", Error: err.Error(), Hint: schemas.HintOf(err)})
+		}
+		for _, f := range failures {
+			f.Table = t.Name
+			p.Failures = append(p.Failures, f)
+		}
+		for _, u := range units {
+			u.Table = t.Name
+			p.Rows += u.Rows
+			p.Bytes += u.Bytes
+			p.Units = append(p.Units, u)
+		}
+		listed[i] = p
+	}
+	return listed, nil
 }

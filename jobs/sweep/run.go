@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"optsweep/jobs/ledger"
-	"optsweep/jobs/report"
 	"optsweep/schemas"
 )
 
@@ -21,6 +21,7 @@ const (
 	reportFile    = "report.json"
 	extractLog    = "extract.ndjson"
 	checkLog      = "check.ndjson"
+	reapplyLog    = "reapply.ndjson"
 	applyLog      = "apply.ndjson"
 	extractDir    = "extract"
 	shardsDir     = "shards"
@@ -41,6 +42,7 @@ type run struct {
 	checked    *schemas.Checked
 	suppressed *schemas.SuppressionUpdated
 	failed     map[unitKey]bool // units that this run cannot treat
+	stoppedBy  string           // the limit that stopped the run; empty once it goes on
 
 	applySeconds float64
 	finished     bool
@@ -62,33 +64,37 @@ func (r *run) append(typ schemas.EventType, data any) error {
 
 func (r *run) events() []schemas.Event { return r.deps.Workspace.last }
 
-// report builds the report and puts it into the run's folder.
-func (r *run) report() (schemas.Report, error) {
-	rep, err := report.Build(r.id, r.events())
-	if err != nil {
-		return schemas.Report{Run: r.id}, err
-	}
-	data, err := json.MarshalIndent(rep, "", "  ")
-	if err != nil {
-		return rep, err
-	}
-	return rep, r.deps.Workspace.disk.WriteFile(r.path(reportFile), append(data, '\n'), 0o600)
-}
-
 // begin takes up the unfinished run of the workspace or starts a new one.
 func begin(ctx context.Context, job Job, deps Deps) (*run, error) {
+	if err := deps.Workspace.settle(); err != nil {
+		return nil, err
+	}
+	if job.Started.Offline {
+		if err := deps.Workspace.knowsSomething(); err != nil {
+			return nil, err
+		}
+	}
 	r := &run{job: job, deps: deps, failed: map[unitKey]bool{}}
-	if r.loadUnfinished() {
-		why, err := r.unfit(ctx)
-		if err != nil {
+	unfinished, why := r.loadUnfinished(), ""
+	if unfinished {
+		var err error
+		if why, err = r.unfit(ctx); err != nil {
 			return nil, err
 		}
 		if why == "" {
 			deps.Log.Info("going on with an unfinished run", "run", r.id, "started", r.started)
 			return r, r.append(schemas.EventRunResumed, struct{}{})
 		}
+	}
+	if err := job.keepsToPlan(ctx); err != nil {
+		return nil, err
+	}
+	if unfinished {
 		deps.Log.Warn("giving up an unfinished run", "run", r.id, "reason", why)
 		ended := schemas.RunEnded{Status: schemas.StatusAbandoned, Message: why}
+		if r.stoppedBy != "" {
+			ended.Status = schemas.StatusStopped
+		}
 		if err := r.append(schemas.EventRunAbandoned, ended); err != nil {
 			return nil, err
 		}
@@ -117,6 +123,12 @@ func (r *run) loadUnfinished() bool {
 			var f schemas.UnitFailed
 			_ = json.Unmarshal(e.Data, &f)
 			r.failed[unitKey{f.Table, f.Unit}] = true
+		case schemas.EventLimitHit:
+			var hit schemas.LimitHit
+			_ = json.Unmarshal(e.Data, &hit)
+			r.stoppedBy = hit.Limit
+		case schemas.EventRunResumed:
+			r.stoppedBy = ""
 		case schemas.EventRunFinished, schemas.EventRunAbandoned:
 			return false
 		}
@@ -136,10 +148,16 @@ func (r *run) unfit(ctx context.Context) (string, error) {
 		return "the job file has changed", nil
 	case before.DryRun != now.DryRun:
 		return "one is a dry run, the other is not", nil
+	case before.Offline != now.Offline:
+		return "one asks the operator, the other is offline", nil
+	case before.Plan != now.Plan:
+		return "they do not keep to the same plan", nil
 	case before != now:
 		return "the version of optsweep or the operator has changed", nil
 	case r.now().Sub(r.started) >= r.job.MaxDuration:
 		return "it is older than max_duration", nil
+	case r.stoppedBy != "" && r.stoppedBy != maxDuration && !slices.Contains(r.job.Override.Limits, r.stoppedBy):
+		return "it was stopped by " + r.stoppedBy, nil
 	}
 	p, err := r.loadPlan()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -148,7 +166,7 @@ func (r *run) unfit(ctx context.Context) (string, error) {
 	if err != nil {
 		return err.Error(), nil
 	}
-	done, err := r.loadApplied()
+	passes, err := r.loadPasses()
 	if err != nil {
 		return "", err
 	}
@@ -160,7 +178,7 @@ func (r *run) unfit(ctx context.Context) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		if err != nil || version != u.Version && !done.explains(u, version) {
+		if err != nil || !slices.Contains(versions(u, passes), version) {
 			return fmt.Sprintf("%s, %s has changed since it was planned", u.Table, u.Name), nil
 		}
 	}
@@ -196,6 +214,9 @@ const keepIDs = 30 * 24 * time.Hour
 // dropIDs removes what earlier runs need no more: the ids of each unit, and
 // after keepIDs the shards too.
 func (w *Workspace) dropIDs(now time.Time) error {
+	if err := w.fence.Check(); err != nil {
+		return err
+	}
 	runs, err := os.ReadDir(filepath.Join(w.dir, runsDir))
 	if err != nil {
 		return err
@@ -245,8 +266,13 @@ func (m missingTable) Apply(context.Context, schemas.Unit, func([]byte) (int64, 
 func (m missingTable) RemoveLeftovers([]schemas.Unit) error { return m.err() }
 
 // openJournal opens a journal of the run and passes its events to each.
-func (r *run) openJournal(name string, each func(schemas.Event) error) (*ledger.Chain, error) {
-	return ledger.OpenOrCreate(r.deps.Workspace.disk, r.path(name), r.deps.Now, each)
+func (r *run) openJournal(name string, each func(schemas.Event) error) (journal, error) {
+	w := r.deps.Workspace
+	if err := w.fence.Check(); err != nil {
+		return journal{}, err
+	}
+	chain, err := ledger.OpenOrCreate(w.disk, r.path(name), r.deps.Now, each)
+	return journal{chain, w.fence}, err
 }
 
 // fail records a unit that this run cannot treat; the others go on.

@@ -37,15 +37,15 @@ func (w *Workspace) listPath() string {
 	return filepath.Join(w.dir, filepath.FromSlash(w.list.File))
 }
 
-// loadList loads the list at path, which must have the digest that the ledger
-// knows.
-func (r *run) loadList(ctx context.Context, path, digest string) (*idset.OptedOut, error) {
-	set := idset.NewOptedOut(r.job.Rules, int(r.suppressed.Total))
+// loadList loads a list, which must be the one that the ledger knows.
+func (r *run) loadList(ctx context.Context, list schemas.SuppressionUpdated) (*idset.OptedOut, error) {
+	path := filepath.Join(r.deps.Workspace.dir, filepath.FromSlash(list.File))
+	set := idset.NewOptedOut(r.job.Rules, int(list.Total))
 	info, err := idset.LoadList(ctx, path, false, set)
 	if err != nil {
 		return nil, err
 	}
-	return set, sameList(path, info.Digest, digest)
+	return set, sameList(path, info.Digest, list.Digest)
 }
 
 func sameList(path, digest, known string) error {
@@ -63,6 +63,7 @@ type known struct {
 	want string // digest
 	buf  []idset.Entry
 	rest []idset.Entry
+	end  bool // of the list; rest may hold its last entries
 }
 
 func (w *Workspace) openKnown() (*known, error) {
@@ -94,8 +95,12 @@ func (k *known) has(id schemas.ID) (bool, error) {
 }
 
 func (k *known) fill() error {
+	if k.end {
+		return io.EOF
+	}
 	n, err := k.list.Next(k.buf)
 	k.rest = k.buf[:n]
+	k.end = errors.Is(err, io.EOF)
 	return err
 }
 
@@ -116,7 +121,7 @@ func (k *known) finish() error {
 func (r *run) learn(ctx context.Context) (*idset.OptedOut, error) {
 	w := r.deps.Workspace
 	if r.suppressed != nil {
-		return r.loadList(ctx, filepath.Join(w.dir, filepath.FromSlash(r.suppressed.File)), r.suppressed.Digest)
+		return r.loadList(ctx, *r.suppressed)
 	}
 	var found []idset.Entry
 	journal, err := r.openJournal(checkLog, func(e schemas.Event) error {
@@ -157,11 +162,14 @@ func (r *run) learn(ctx context.Context) (*idset.OptedOut, error) {
 	if err := w.dropLists(before); err != nil {
 		return nil, err
 	}
-	return r.loadList(ctx, path, r.suppressed.Digest)
+	return r.loadList(ctx, *r.suppressed)
 }
 
 // dropLists removes all lists but the one in force and the one before it.
 func (w *Workspace) dropLists(before string) error {
+	if err := w.fence.Check(); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(filepath.Join(w.dir, listDir))
 	if err != nil && !os.IsNotExist(err) {
 		return err

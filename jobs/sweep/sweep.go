@@ -45,12 +45,14 @@ type Target interface {
 	Apply(ctx context.Context, u schemas.Unit, since func(cell []byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error)
 }
 
-// Checker asks for verdicts. A returned error means that no id of the batch
-// has one. Retrying is the checker's duty.
+// Checker asks for verdicts. Retrying is its duty.
 type Checker interface {
-	Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, error)
-	// Limits gives the largest batch, and how many calls of Check may be under
-	// way at a time.
+	// Ask hands the answer about ids to settle, and asks nothing else in its
+	// place before settle has returned. An error means that no id has a
+	// verdict, or is that of settle.
+	Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.Answer) error) error
+	// Limits gives the largest batch, and how many are asked at a time. Calls
+	// of Ask beyond that wait for their turn, prepared.
 	Limits() (batch, parallel int)
 }
 
@@ -70,14 +72,15 @@ type Table struct {
 
 // Job is what a run has to do.
 type Job struct {
-	Started        schemas.RunStarted // who asks whom; a run is resumed only if it is equal
-	Rules          schemas.Rules
-	Tables         []Table
-	MaxQuarantined float64       // share of a table's non-null cells, 0 to 1; negative: no limit
-	MaxNewFlags    float64       // share of the distinct ids, 0 to 1; negative: no limit
-	MaxDuration    time.Duration // of a run, resumptions included
-	Memory         int64         // bytes
-	Workers        int           // tasks side by side
+	Started     schemas.RunStarted // who asks whom; a run is resumed only if it is equal
+	Rules       schemas.Rules
+	Tables      []Table
+	Plan        *schemas.Plan // to keep to; nil: list the tables anew
+	Limits      Limits
+	Override    Override
+	MaxDuration time.Duration // of a run, resumptions included
+	Memory      int64         // bytes
+	Workers     int           // tasks side by side
 }
 
 // Deps are the surroundings of a run.
@@ -106,8 +109,11 @@ func Run(ctx context.Context, job Job, deps Deps) (schemas.Report, error) {
 	if err != nil {
 		err = r.interrupt(ctx, err)
 	}
-	rep, reportErr := r.report()
-	return rep, errors.Join(err, reportErr)
+	rep, reportErr := deps.Workspace.settleRun(r.id)
+	if schemas.ClassOf(err) != schemas.Locked { // otherwise it says the same
+		err = errors.Join(err, reportErr)
+	}
+	return rep, err
 }
 
 var errDeadline = errors.New("max_duration has passed")
@@ -119,7 +125,7 @@ func (r *run) phases(ctx context.Context) error {
 	if len(r.units) == 0 {
 		return r.finish() // nothing that could be asked about
 	}
-	for _, phase := range []func(context.Context) error{r.extract, r.check, r.apply} {
+	for _, phase := range r.steps() {
 		if err := phase(ctx); err != nil {
 			return err
 		}
@@ -127,15 +133,28 @@ func (r *run) phases(ctx context.Context) error {
 	return r.finish()
 }
 
-// interrupt records why the run ends before it is finished. A run stopped by a limit is over;
-// any other can be resumed.
+// steps are the phases between plan and report.
+func (r *run) steps() []func(context.Context) error {
+	switch started := r.job.Started; {
+	case started.Offline:
+		return []func(context.Context) error{r.extract, r.recall, r.apply}
+	case started.DryRun: // which has nothing to write before it asks
+		return []func(context.Context) error{r.extract, r.check, r.apply}
+	default:
+		return []func(context.Context) error{r.extract, r.reapply, r.check, r.apply}
+	}
+}
+
+// interrupt records why the run ends before it is finished. A run stopped by a
+// limit can be resumed by one that is let past it; any other, by any.
 func (r *run) interrupt(ctx context.Context, err error) error {
-	if r.finished {
+	if r.finished || schemas.ClassOf(err) == schemas.Locked {
 		return err
 	}
 	if ctx.Err() != nil {
 		if errors.Is(context.Cause(ctx), errDeadline) {
-			err = r.limit(schemas.LimitHit{Limit: "max_duration", Figure: r.now().Sub(r.started).Round(time.Second).String(), Allows: r.job.MaxDuration.String()})
+			err = r.stop(schemas.LimitHit{Limit: maxDuration, Figure: r.now().Sub(r.started).Round(time.Second).String(), Allows: r.job.MaxDuration.String()},
+				"find out why; with a higher limits.max_duration in the job file the same command goes on")
 		} else {
 			err = schemas.Errorf(schemas.Cancelled, "run %s was cancelled", r.id).WithHint("the same command goes on where it stopped")
 		}
@@ -144,23 +163,13 @@ func (r *run) interrupt(ctx context.Context, err error) error {
 		err = schemas.Errorf(schemas.Failed, "%w", err).WithHint("make room on the disk of the workspace; the same command goes on")
 	}
 	ended := schemas.RunEnded{Status: schemas.StatusInterrupted, Class: schemas.ClassOf(err).String(), Message: err.Error()}
-	typ := schemas.EventRunInterrupted
 	if schemas.ClassOf(err) == schemas.Limit {
-		ended.Status, typ = schemas.StatusStopped, schemas.EventRunFinished
+		ended.Status = schemas.StatusStopped
 	}
-	if appendErr := r.append(typ, ended); appendErr != nil {
+	if appendErr := r.append(schemas.EventRunInterrupted, ended); appendErr != nil {
 		err = errors.Join(err, appendErr)
 	}
 	return err
-}
-
-// limit records that a safety limit was hit and returns the error for it.
-func (r *run) limit(hit schemas.LimitHit) error {
-	if err := r.append(schemas.EventLimitHit, hit); err != nil {
-		return err
-	}
-	return schemas.Errorf(schemas.Limit, "stopped by a safety limit: %s is %s, allowed is %s", hit.Limit, hit.Figure, hit.Allows).
-		WithHint("find out why; if it is right, raise limits.%s in the job file", hit.Limit)
 }
 
 // finish closes the run. Its status follows from what the ledger holds.

@@ -135,6 +135,7 @@ func (p previewTarget) Apply(ctx context.Context, u schemas.Unit, since func([]b
 	if errors.Is(err, errPreviewed) {
 		err = nil
 	}
+	r.VersionAfter = u.Version
 	return r, err
 }
 
@@ -205,8 +206,8 @@ func TestUnitThatChangesDuringTheRunFailsUntouched(t *testing.T) {
 
 func TestLimitsStopBeforeAnyWrite(t *testing.T) {
 	for name, set := range map[string]func(*Job){
-		"max_quarantined": func(j *Job) { j.MaxQuarantined = 0.01 },
-		"max_new_flags":   func(j *Job) { j.MaxNewFlags = 0.1 },
+		"max_quarantined": func(j *Job) { j.Limits.MaxQuarantined = 0.01 },
+		"max_new_flags":   func(j *Job) { j.Limits.MaxNewFlags = 0.1 },
 		"max_duration":    func(j *Job) { j.MaxDuration = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"optsweep/jobs/ledger"
+	"optsweep/jobs/signing"
 	"optsweep/schemas"
 	"optsweep/schemas/durable"
 )
@@ -24,7 +25,9 @@ const (
 	workspaceFile = "workspace.json"
 	ledgerFile    = "ledger.ndjson"
 	leaseFile     = "lease"
+	fenceFile     = "fence"
 	keyFile       = "pseudonym.key"
+	evidenceFile  = "evidence.key"
 	runsDir       = "runs"
 )
 
@@ -43,9 +46,12 @@ type Workspace struct {
 	dir    string
 	disk   durable.Disk
 	lease  *ledger.Lease
-	ledger *ledger.Chain
+	fence  *ledger.Fence
+	ledger journal
+	sealed ledger.Head                // in the file ledger.head
 	last   []schemas.Event            // of the last run
 	list   schemas.SuppressionUpdated // the suppression list in force
+	past   map[string]history         // of finished runs, by job
 }
 
 // CreateWorkspace makes a workspace in dir, which may exist but must hold none.
@@ -79,6 +85,10 @@ func CreateWorkspace(disk durable.Disk, dir string, now func() time.Time) error 
 	if err := disk.WriteFile(filepath.Join(dir, keyFile), key[:], 0o600); err != nil {
 		return err
 	}
+	signer, err := signing.Make(disk, filepath.Join(dir, evidenceFile))
+	if err != nil {
+		return err
+	}
 	data, err := json.Marshal(identity{Format: WorkspaceFormat, Created: now().UTC()})
 	if err != nil {
 		return err
@@ -86,8 +96,13 @@ func CreateWorkspace(disk durable.Disk, dir string, now func() time.Time) error 
 	if err := disk.WriteFile(filepath.Join(dir, workspaceFile), append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	_, err = chain.Append("", schemas.EventWorkspaceCreated, identity{Format: WorkspaceFormat})
-	return err
+	if _, err = chain.Append("", schemas.EventWorkspaceCreated, identity{Format: WorkspaceFormat}); err != nil {
+		return err
+	}
+	if _, err := chain.Append("", schemas.EventSigningKey, signing.Of(signer)); err != nil {
+		return err
+	}
+	return ledger.WriteHead(disk, filepath.Join(dir, ledger.HeadFile), chain.Head())
 }
 
 // OpenWorkspace opens the workspace in dir and takes its lease. me is shown to
@@ -101,7 +116,11 @@ func OpenWorkspace(disk durable.Disk, dir string, now func() time.Time, me ledge
 		return nil, err
 	}
 	w := &Workspace{dir: dir, disk: disk, lease: lease}
-	if err := w.load(now); err != nil {
+	w.fence, err = ledger.Raise(disk, filepath.Join(dir, fenceFile), "the workspace "+dir, me)
+	if err == nil {
+		err = w.load(now)
+	}
+	if err != nil {
 		return nil, errors.Join(err, lease.Release())
 	}
 	return w, nil
@@ -136,12 +155,28 @@ func (w *Workspace) load(now func() time.Time) error {
 		return fmt.Errorf("%s: %d bytes, want 32", filepath.Join(w.dir, keyFile), len(key))
 	}
 	w.Pseudonyms = schemas.NewPseudonyms([32]byte(key))
-	w.ledger, err = ledger.Open(w.disk, filepath.Join(w.dir, ledgerFile), now, w.remember)
-	if errors.Is(err, fs.ErrNotExist) {
-		return schemas.Errorf(schemas.Failed, "the workspace %s has lost its ledger", w.dir).
-			WithHint("restore %s from a copy; it is the proof of every run and is never made anew", ledgerFile)
+	w.sealed, err = ledger.ReadHead(filepath.Join(w.dir, ledger.HeadFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	chain, err := ledger.OpenFrom(w.disk, filepath.Join(w.dir, ledgerFile), now, w.sealed, w.remember)
+	w.ledger = journal{chain, w.fence}
+	return lostLedger(w.dir, err)
+}
+
+// journal is a log that only the present holder of the workspace's lease can
+// append to.
+type journal struct {
+	*ledger.Chain
+	fence *ledger.Fence
+}
+
+// Append adds an event and returns it once it is durable.
+func (j journal) Append(run string, typ schemas.EventType, data any) (schemas.Event, error) {
+	if err := j.fence.Check(); err != nil {
+		return schemas.Event{}, err
+	}
+	return j.Chain.Append(run, typ, data)
 }
 
 // remember keeps the events of the last run while the ledger is read.
@@ -161,6 +196,9 @@ func (w *Workspace) remember(e schemas.Event) error {
 	if e.Run != "" {
 		w.last = append(w.last, e)
 	}
+	if e.Type == schemas.EventRunFinished {
+		return w.keep()
+	}
 	return nil
 }
 
@@ -175,7 +213,7 @@ func (w *Workspace) append(run string, typ schemas.EventType, data any) error {
 
 // Close gives the workspace back.
 func (w *Workspace) Close() error {
-	return errors.Join(w.ledger.Close(), w.lease.Release())
+	return errors.Join(w.seal(), w.ledger.Close(), w.lease.Release())
 }
 
 // Dir is the folder of the workspace.

@@ -74,7 +74,7 @@ func (a *app) demoRuns(cmd *cobra.Command, set wire.DemoSet) error {
 		if a.output == "text" {
 			fmt.Fprintf(a.Stdout, "== %s\n", title)
 		}
-		rep, err := wire.Run(cmd.Context(), a.system(), set.Job, false)
+		rep, err := wire.Run(cmd.Context(), a.system(), set.Job, wire.RunOptions{})
 		if rep.Run != "" {
 			if printErr := a.printReport(rep); err == nil {
 				err = printErr

@@ -10,6 +10,7 @@ import (
 
 	"optsweep/cmd/optsweep/internal/wire"
 	"optsweep/jobs/config"
+	"optsweep/jobs/signing"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -31,13 +32,18 @@ func (a *app) initCommand() *cobra.Command {
 			if err := wire.CreateWorkspace(a.system(), job); err != nil {
 				return err
 			}
+			signer, err := wire.Signer(job.Workspace)
+			if err != nil {
+				return err
+			}
 			if a.output == "json" {
-				return a.printJSON(map[string]any{"config": a.config, "config_written": wrote, "workspace": job.Workspace})
+				return a.printJSON(map[string]any{"config": a.config, "config_written": wrote, "workspace": job.Workspace, "signer": signer})
 			}
 			if wrote {
 				fmt.Fprintf(a.Stdout, "wrote %s\n", a.config)
 			}
 			fmt.Fprintf(a.Stdout, "made the workspace %s\n", job.Workspace)
+			fmt.Fprintf(a.Stdout, "its evidence packs are signed with key %s\n", signing.Show(signer))
 			if wrote {
 				fmt.Fprintf(a.Stdout, "next: edit %s, then: optsweep validate; optsweep run --dry-run; optsweep run\n", a.config)
 			}

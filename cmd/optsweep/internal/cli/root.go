@@ -32,6 +32,8 @@ type Surroundings struct {
 
 // Run runs the command that args name and returns its exit code.
 func Run(ctx context.Context, args []string, s Surroundings) int {
+	stdout := &masked{w: s.Stdout}
+	s.Stdout = stdout
 	a := &app{Surroundings: s}
 	root := a.root()
 	root.SetArgs(args)
@@ -39,6 +41,9 @@ func Run(ctx context.Context, args []string, s Surroundings) int {
 	root.SetOut(s.Stdout)
 	root.SetErr(s.Stderr)
 	err := root.ExecuteContext(ctx)
+	if flushErr := stdout.flush(); err == nil {
+		err = flushErr
+	}
 	if err == nil {
 		return 0
 	}
@@ -84,8 +89,10 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return schemas.Errorf(schemas.Usage, "%v", err).WithHint("see: %s --help", cmd.CommandPath())
 	})
-	root.AddCommand(a.initCommand(), a.validateCommand(), a.runCommand(), a.checkCommand(),
+	root.AddCommand(a.initCommand(), a.validateCommand(), a.planCommand(), a.runCommand(), a.checkCommand(),
 		a.doctorCommand(), a.operatorCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.proveCommand())
+	root.AddCommand(a.verifyCommand(), a.reportCommand(), a.runsCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
@@ -130,9 +137,9 @@ func (a *app) system() wire.System {
 func (a *app) logger() *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.LevelInfo}
 	if a.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.Stderr, options))
+		return slog.New(slog.NewJSONHandler(&masked{w: a.Stderr}, options))
 	}
-	return slog.New(slog.NewTextHandler(a.Stderr, options))
+	return slog.New(slog.NewTextHandler(&masked{w: a.Stderr}, options))
 }
 
 func (a *app) loadJob() (*config.Job, error) {
@@ -146,15 +153,16 @@ func (a *app) loadJob() (*config.Job, error) {
 
 // printError writes the error, and on its own line what to do about it.
 func (a *app) printError(err error) {
+	w := &masked{w: a.Stderr}
 	if a.output == "json" {
-		_ = json.NewEncoder(a.Stderr).Encode(map[string]any{
+		_ = json.NewEncoder(w).Encode(map[string]any{
 			"error": err.Error(), "hint": schemas.HintOf(err), "class": schemas.ClassOf(err).String(), "exit_code": exitCode(err),
 		})
 		return
 	}
-	fmt.Fprintf(a.Stderr, "optsweep: %s\n", err)
+	fmt.Fprintf(w, "optsweep: %s\n", err)
 	if hint := schemas.HintOf(err); hint != "" {
-		fmt.Fprintf(a.Stderr, "hint: %s\n", hint)
+		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 }
 

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"optsweep/cmd/optsweep/internal/wire"
@@ -9,20 +12,29 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var dryRun bool
+	var o wire.RunOptions
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Reconcile all tables of the job",
 		Long: "run takes the ids out of all tables, asks the operator about each distinct id\n" +
 			"once, and writes opted_out_since back. A run that was killed or cancelled is\n" +
-			"taken up again by the same command.\n\n" + exitCodeHelp(),
+			"taken up again by the same command. A run that a safety limit stopped goes on\n" +
+			"if the command is repeated with --override LIMIT: " + strings.Join(wire.Overridable(), ", ") + ".\n" +
+			"With --offline nobody is asked: what earlier runs found is applied again, and\n" +
+			"every other id is unverifiable.\n\n" + exitCodeHelp(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, limit := range o.Override {
+				if !slices.Contains(wire.Overridable(), limit) {
+					return schemas.Errorf(schemas.Usage, "--override is %q, want one of: %s", limit, strings.Join(wire.Overridable(), ", ")).
+						WithHint("a failed canary cannot be overridden; max_duration is for the job file")
+				}
+			}
 			job, err := a.loadJob()
 			if err != nil {
 				return err
 			}
-			rep, err := wire.Run(cmd.Context(), a.system(), job, dryRun)
+			rep, err := wire.Run(cmd.Context(), a.system(), job, o)
 			if rep.Run == "" {
 				return err
 			}
@@ -32,7 +44,11 @@ func (a *app) runCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "do everything but write to tables and to the suppression list")
+	f := c.Flags()
+	f.BoolVar(&o.DryRun, "dry-run", false, "do everything but write to tables and to the suppression list")
+	f.BoolVar(&o.Offline, "offline", false, "ask nobody, apply what earlier runs found")
+	f.StringVar(&o.PlanFile, "plan", "", "plan file to keep to; refused if anything has changed since it was made")
+	f.StringSliceVar(&o.Override, "override", nil, "safety limit that this run is let past (repeatable)")
 	return c
 }
 

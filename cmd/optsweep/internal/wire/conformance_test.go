@@ -12,7 +12,6 @@ import (
 	"optsweep/connectors/embedded"
 	"optsweep/connectors/operator"
 	"optsweep/connectors/optoutlog"
-	"optsweep/jobs/sweep"
 	"optsweep/schemas"
 	"optsweep/schemas/durable"
 )
@@ -128,13 +127,13 @@ func (w *world) remote(t *testing.T, faults string, binary bool, batch int) *ope
 
 // ask checks all vectors and compares every verdict. An error leaves no
 // verdict at all.
-func (w *world) ask(t *testing.T, checker sweep.Checker) error {
+func (w *world) ask(t *testing.T, c checker) error {
 	t.Helper()
 	ids := make([]schemas.ID, 0, len(w.want))
 	for id := range w.want {
 		ids = append(ids, id)
 	}
-	answer, err := checker.Check(t.Context(), ids)
+	answer, err := c.Check(t.Context(), ids)
 	if err != nil {
 		if len(answer.OptedOut) > 0 || len(answer.Rejected) > 0 {
 			t.Error("an error came with verdicts")
@@ -162,7 +161,7 @@ func TestEveryCheckerGivesTheSameVerdicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, checker := range map[string]sweep.Checker{
+	for name, c := range map[string]checker{
 		"in process":             inProcess,
 		"http, text":             w.remote(t, "", false, 0),
 		"http, binary":           w.remote(t, "", true, 0),
@@ -170,10 +169,10 @@ func TestEveryCheckerGivesTheSameVerdicts(t *testing.T) {
 		"http, binary and small": w.remote(t, "", true, 17),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := w.ask(t, checker); err != nil {
+			if err := w.ask(t, c); err != nil {
 				t.Fatal(err)
 			}
-			if answer, err := checker.Check(t.Context(), nil); err != nil || len(answer.OptedOut) > 0 {
+			if answer, err := c.Check(t.Context(), nil); err != nil || len(answer.OptedOut) > 0 {
 				t.Errorf("asked about nothing: %v", err)
 			}
 		})

@@ -14,12 +14,18 @@ import (
 
 // asked is the operator of a job, ready to be asked.
 type asked struct {
-	checker     sweep.Checker
+	checker     checker
 	canaries    func(context.Context) (int, error) // nil: none configured
 	retries     func() int64
 	operator    schemas.Operator
 	fingerprint string // of the API key; empty when embedded
 	close       func()
+}
+
+// checker is what both kinds of operator offer.
+type checker interface {
+	sweep.Checker
+	Check(ctx context.Context, ids []schemas.ID) (schemas.Answer, error)
 }
 
 func newAsked(ctx context.Context, s System, job *config.Job) (asked, error) {
@@ -40,6 +46,12 @@ func newAsked(ctx context.Context, s System, job *config.Job) (asked, error) {
 		return len(list), operator.CheckCanaries(ctx, a.checker, list)
 	}
 	return a, nil
+}
+
+// nobody stands in for the operator where it is not asked: neither keys nor
+// canaries are needed.
+func nobody(_ context.Context, _ System, job *config.Job) (asked, error) {
+	return asked{operator: schemas.Operator{Kind: string(job.Operator.Kind)}, close: func() {}}, nil
 }
 
 func newOperator(ctx context.Context, s System, job *config.Job) (asked, error) {

@@ -17,10 +17,17 @@ import (
 	"optsweep/schemas/durable"
 )
 
-// Run reconciles the job's tables. In a dry run the writing ends of the
-// pipeline are exchanged for ones that only count. The report is empty if the
-// run could not begin.
-func Run(ctx context.Context, s System, job *config.Job, dryRun bool) (rep schemas.Report, err error) {
+// RunOptions say how a run differs from the usual one.
+type RunOptions struct {
+	DryRun   bool     // the writing ends of the pipeline are exchanged for ones that only count
+	Offline  bool     // nobody is asked: what earlier runs found is applied again
+	PlanFile string   // keep to this plan; empty: list the tables anew
+	Override []string // limits that the run is let past, of sweep.Overridable
+}
+
+// Run reconciles the job's tables. The report is empty if the run could not
+// begin.
+func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (rep schemas.Report, err error) {
 	// The limit is on ids in memory; the collector gets the same figure, so
 	// that garbage does not come on top of it.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(job.Limits.MemoryBytes))
@@ -31,7 +38,11 @@ func Run(ctx context.Context, s System, job *config.Job, dryRun bool) (rep schem
 	}
 	defer func() { err = errors.Join(err, workspace.Close()) }()
 
-	asked, err := newAsked(ctx, s, job)
+	ask := newAsked
+	if o.Offline {
+		ask = nobody
+	}
+	asked, err := ask(ctx, s, job)
 	if err != nil {
 		return rep, err
 	}
@@ -42,26 +53,44 @@ func Run(ctx context.Context, s System, job *config.Job, dryRun bool) (rep schem
 	}
 	defer func() { err = errors.Join(err, release()) }()
 
-	tables, err := tables(job, dryRun)
+	work, err := newJob(job, asked.operator, o.DryRun)
 	if err != nil {
 		return rep, err
 	}
+	work.Started.Offline = o.Offline
+	if o.PlanFile != "" {
+		if work.Plan, work.Started.Plan, err = sweep.ReadPlan(o.PlanFile); err != nil {
+			return rep, err
+		}
+	}
+	me := s.owner(job)
+	work.Override = sweep.Override{Limits: o.Override, User: userName(), Host: me.Host}
 	list := sweep.ListSink(sweep.KeepList)
-	if dryRun {
+	if o.DryRun {
 		list = sweep.PreviewList
 	}
-	return sweep.Run(ctx, sweep.Job{
-		Started: schemas.RunStarted{
-			Job: job.Name, ConfigDigest: job.Digest(), ToolVersion: Version(),
-			Scope: job.Scope, Environment: job.Environment, Operator: asked.operator, DryRun: dryRun,
-		},
-		Rules: job.Rules(), Tables: tables,
-		MaxQuarantined: float64(job.Limits.MaxQuarantined) / 100, MaxNewFlags: float64(job.Limits.MaxNewFlags) / 100,
-		MaxDuration: job.Limits.MaxDuration, Memory: job.Limits.MemoryBytes, Workers: workers(job),
-	}, sweep.Deps{
+	return sweep.Run(ctx, work, sweep.Deps{
 		Workspace: workspace, Checker: asked.checker, Canaries: asked.canaries, Retries: asked.retries,
 		List: list, Progress: s.Progress, Log: s.Log, Now: s.Now,
 	})
+}
+
+// newJob is what a run of the job has to do.
+func newJob(job *config.Job, operator schemas.Operator, dryRun bool) (sweep.Job, error) {
+	tables, err := tables(job, dryRun)
+	l := job.Limits
+	return sweep.Job{
+		Started: schemas.RunStarted{
+			Job: job.Name, ConfigDigest: job.Digest(), ToolVersion: Version(),
+			Scope: job.Scope, Environment: job.Environment, Operator: operator, DryRun: dryRun,
+		},
+		Rules: job.Rules(), Tables: tables,
+		Limits: sweep.Limits{
+			MaxNewFlags: float64(l.MaxNewFlags) / 100, MaxQuarantined: float64(l.MaxQuarantined) / 100,
+			MaxRowDrop: float64(l.MaxRowDrop) / 100, AllowZeroHits: l.AllowZeroHits,
+		},
+		MaxDuration: l.MaxDuration, Memory: l.MemoryBytes, Workers: workers(job),
+	}, err
 }
 
 func workers(job *config.Job) int {
@@ -112,7 +141,9 @@ type previewer struct{ table *parquet.Table }
 func (p previewer) RemoveLeftovers([]schemas.Unit) error { return nil }
 
 func (p previewer) Apply(ctx context.Context, u schemas.Unit, since func([]byte) (int64, bool), _ func(schemas.Receipt) error) (schemas.Receipt, error) {
-	return p.table.Preview(ctx, u, since)
+	receipt, err := p.table.Preview(ctx, u, since)
+	receipt.VersionAfter = u.Version // it stays as it is
+	return receipt, err
 }
 
 // The connectors fit the seams.

@@ -5,8 +5,10 @@
 package wire
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
+	"os/user"
 	"runtime/debug"
 	"time"
 
@@ -34,6 +36,15 @@ func (s System) owner(job *config.Job) ledger.Owner {
 		host = "unknown host"
 	}
 	return ledger.Owner{PID: os.Getpid(), Host: host, Since: s.Now(), Job: job.Name}
+}
+
+// userName says who started the program, for the ledger.
+func userName() string {
+	me, err := user.Current()
+	if err != nil {
+		return fmt.Sprintf("uid %d", os.Getuid())
+	}
+	return me.Username
 }
 
 // CreateWorkspace makes the job's workspace.

@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"optsweep/cmd/optsweep/internal/wire"
+	"optsweep/jobs/report"
+	"optsweep/jobs/signing"
+	"optsweep/schemas"
+)
+
+// workspaceFlag adds --workspace to a command that needs no job file with it.
+func workspaceFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "workspace", "", "folder of the workspace (default: the one of the job file)")
+}
+
+// workspaceDir is the folder that --workspace names, or that of the job.
+func (a *app) workspaceDir(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	job, err := a.loadJob()
+	if err != nil {
+		return "", err
+	}
+	return job.Workspace, nil
+}
+
+func (a *app) reportCommand() *cobra.Command {
+	var dir, run, format, out, pack, since, until, keyFile string
+	c := &cobra.Command{
+		Use:   "report",
+		Short: "Show the report of a run, or make an evidence pack",
+		Long: "report builds the report of a run out of the ledger alone; it also works while a\n" +
+			"run is under way. With --evidence it writes a signed zip file for an auditor,\n" +
+			"about one run or about all that were started in a period; it holds no ids.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := a.workspaceDir(dir)
+			if err != nil {
+				return err
+			}
+			if format == "" {
+				format = a.output
+			}
+			if format != "text" && format != "json" {
+				return schemas.Errorf(schemas.Usage, "--format is %q, want one of: text json", format)
+			}
+			if pack == "" {
+				if since != "" || until != "" || keyFile != "" {
+					return schemas.Errorf(schemas.Usage, "--since, --until and --signing-key are for --evidence")
+				}
+				return a.showReport(dir, run, format, out)
+			}
+			if run != "" && (since != "" || until != "") {
+				return schemas.Errorf(schemas.Usage, "name either --run or a period")
+			}
+			if out != "" {
+				return schemas.Errorf(schemas.Usage, "--out is for reports; --evidence names the file of the pack")
+			}
+			o := wire.EvidenceOptions{Run: run, KeyFile: keyFile}
+			if o.Since, err = parseDay("--since", since, 0); err != nil {
+				return err
+			}
+			if o.Until, err = parseDay("--until", until, 24*time.Hour); err != nil {
+				return err
+			}
+			m, err := wire.MakeEvidence(cmd.Context(), a.system(), dir, pack, o)
+			if err != nil {
+				return err
+			}
+			return a.printEvidence(pack, m)
+		},
+	}
+	f := c.Flags()
+	workspaceFlag(c, &dir)
+	f.StringVar(&run, "run", "", "id of the run (default: the last one; for --evidence the last that has ended)")
+	f.StringVar(&format, "format", "", "text or json (default: that of --output)")
+	f.StringVar(&out, "out", "", "file to write the report to (default: standard output)")
+	f.StringVar(&pack, "evidence", "", "zip file to write an evidence pack to")
+	f.StringVar(&since, "since", "", "first day (2026-05-01) or time (RFC 3339) of the runs in the pack, UTC")
+	f.StringVar(&until, "until", "", "last day, or the time before which the runs were started")
+	f.StringVar(&keyFile, "signing-key", "", "ed25519 private key, PEM (PKCS #8), to sign with (default: that of the workspace)")
+	return c
+}
+
+// parseDay reads a day or a time; of a day it gives the start plus offset.
+func parseDay(flag, text string, offset time.Duration) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.Add(offset), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, schemas.Errorf(schemas.Usage, "%s is %q, want a day like 2026-05-01 or a time like 2026-05-01T12:00:00Z", flag, text)
+	}
+	return t, nil
+}
+
+// showReport shows the report of a run, or of the last one.
+func (a *app) showReport(dir, run, format, out string) error {
+	var found schemas.Report
+	err := wire.Reports(dir, func(r schemas.Report) error {
+		if run == "" || r.Run == run {
+			found = r
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case found.Run == "" && run != "":
+		return schemas.Errorf(schemas.Usage, "the ledger knows no run %s", run).WithHint("list them with: optsweep runs")
+	case found.Run == "":
+		return schemas.Errorf(schemas.Usage, "there was no run yet")
+	}
+	write := func(w io.Writer) error { return report.WriteText(w, found) }
+	if format == "json" {
+		write = func(w io.Writer) error {
+			data, err := report.Marshal(found)
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(data)
+			return err
+		}
+	}
+	if out != "" {
+		return wire.WriteWhole(out, write)
+	}
+	return write(a.Stdout)
+}
+
+func (a *app) printEvidence(pack string, m schemas.EvidenceManifest) error {
+	if a.output == "json" {
+		return a.printJSON(struct {
+			Pack     string                   `json:"pack"`
+			Manifest schemas.EvidenceManifest `json:"manifest"`
+		}{pack, m})
+	}
+	_, err := fmt.Fprintf(a.Stdout, "wrote %s: %d run(s), events %d to %d of the ledger\nsigned with key %s\nverify it anywhere with: optsweep verify %s --public-key %s\n",
+		pack, len(m.Runs), m.Ledger.Before.Seq+1, m.Ledger.Last.Seq, signing.Show(m.Signer), filepath.Base(pack), signing.Show(m.Signer))
+	return err
+}
+
+// runRow is one line of the list of runs.
+type runRow struct {
+	Run         string    `json:"run"`
+	StartedAt   time.Time `json:"started_at"`
+	Status      string    `json:"status"`
+	DryRun      bool      `json:"dry_run"`
+	Rows        int64     `json:"rows"`
+	RowsFlagged int64     `json:"rows_new"`
+	Failures    int       `json:"failures"`
+}
+
+func (a *app) runsCommand() *cobra.Command {
+	var dir string
+	list := &cobra.Command{
+		Use:   "runs",
+		Short: "List the runs of the workspace",
+		Long:  "runs lists all runs that the ledger knows, the oldest first. It works while a run\nis under way.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			dir, err := a.workspaceDir(dir)
+			if err != nil {
+				return err
+			}
+			rows := []runRow{}
+			if err := wire.Reports(dir, func(r schemas.Report) error {
+				row := runRow{Run: r.Run, StartedAt: r.StartedAt, Status: r.Status, DryRun: r.DryRun, Failures: len(r.Failures)}
+				for _, t := range r.Tables {
+					row.Rows += t.Rows
+					row.RowsFlagged += t.RowsNew
+				}
+				rows = append(rows, row)
+				return nil
+			}); err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.printJSON(rows)
+			}
+			return a.printRuns(rows)
+		},
+	}
+	workspaceFlag(list, &dir)
+	var showDir string
+	show := &cobra.Command{
+		Use:   "show RUN",
+		Short: "Show the report of a run",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir, err := a.workspaceDir(showDir)
+			if err != nil {
+				return err
+			}
+			return a.showReport(dir, args[0], a.output, "")
+		},
+	}
+	workspaceFlag(show, &showDir)
+	list.AddCommand(show)
+	return list
+}
+
+func (a *app) printRuns(rows []runRow) error {
+	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+	_, err := fmt.Fprintln(t, "run\tstarted\tstatus\trows\tnewly flagged\tfailures")
+	for _, r := range rows {
+		status := r.Status
+		if r.DryRun && status != schemas.StatusPreviewed {
+			status += " (dry run)"
+		}
+		_, lineErr := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", r.Run, r.StartedAt.UTC().Format(time.DateTime), status,
+			report.Count(r.Rows), report.Count(r.RowsFlagged), r.Failures)
+		err = errors.Join(err, lineErr)
+	}
+	return errors.Join(err, t.Flush())
+}

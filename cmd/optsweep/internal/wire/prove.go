@@ -1,0 +1,27 @@
+package wire
+
+import (
+	"context"
+
+	"optsweep/jobs/config"
+	"optsweep/jobs/prove"
+	"optsweep/jobs/sweep"
+	"optsweep/schemas"
+)
+
+// Prove tells what is known about an id. It asks no operator and changes
+// nothing.
+func Prove(ctx context.Context, s System, job *config.Job, id schemas.ID, scan bool) (schemas.Proof, error) {
+	q := prove.Question{ID: id, Rules: job.Rules(), Workers: workers(job), Now: s.Now}
+	if scan {
+		all, err := tables(job, true)
+		if err != nil {
+			return schemas.Proof{}, err
+		}
+		q.Tables = []prove.Table{}
+		for _, t := range all {
+			q.Tables = append(q.Tables, prove.Table{Name: t.Name, Source: t.Source})
+		}
+	}
+	return prove.Ask(ctx, sweep.Layout(job.Workspace), q)
+}

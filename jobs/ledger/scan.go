@@ -1,0 +1,131 @@
+package ledger
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"optsweep/schemas"
+)
+
+// End is where a verified log ends.
+type End struct {
+	Head
+	Size int64 // bytes up to and including the last whole line
+	Torn bool  // a line that a crash cut short follows
+}
+
+// Line is one verified line of a log.
+type Line struct {
+	Event schemas.Event
+	Hash  string // of the event
+	Raw   []byte // the line as it stands in the file, with its line break
+}
+
+// maxLine bounds the memory that one line of a damaged log can take.
+const maxLine = 1 << 30
+
+// Read verifies the log at path without changing it and passes every event to
+// each, which may be nil.
+func Read(path string, each func(schemas.Event) error) (End, error) {
+	return readFrom(path, Head{}, each)
+}
+
+// ReadLines is Read for lines.
+func ReadLines(path string, each func(Line) error) (End, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return End{}, err
+	}
+	defer f.Close()
+	return Scan(path, f, Head{}, each)
+}
+
+func readFrom(path string, known Head, each func(schemas.Event) error) (End, error) {
+	end, err := ReadLines(path, func(l Line) error {
+		if l.Event.Seq == known.Seq && l.Hash != known.Hash {
+			return rewritten(path, known)
+		}
+		if each == nil {
+			return nil
+		}
+		return each(l.Event)
+	})
+	if err == nil && end.Seq < known.Seq {
+		return End{}, cutOff(path, end.Head, known)
+	}
+	return end, err
+}
+
+// Scan verifies the lines of r, of which the first must follow from, and
+// passes them to each. The zero Head is the start of a log. name is for
+// errors; those about the content have class Integrity and name the line,
+// counted from 1.
+func Scan(name string, r io.Reader, from Head, each func(Line) error) (End, error) {
+	in := bufio.NewReaderSize(r, 1<<16)
+	end := End{Head: from}
+	for n := 1; ; n++ {
+		raw, err := readLine(in)
+		if errors.Is(err, io.EOF) {
+			end.Torn = len(raw) > 0
+			return end, nil
+		}
+		if err != nil {
+			return End{}, fmt.Errorf("%s: %w", name, err)
+		}
+		l, err := parseLine(raw, end.Head)
+		if err != nil {
+			return End{}, schemas.Errorf(schemas.Integrity, "%s: line %d: %v", name, n, err).
+				WithHint("it was changed or damaged after it was written; restore it from a copy, nothing was written to it")
+		}
+		if err := each(l); err != nil {
+			return End{}, err
+		}
+		end.Head = Head{Seq: l.Event.Seq, Hash: l.Hash}
+		end.Size += int64(len(raw))
+	}
+}
+
+// readLine returns a line with its line break. With io.EOF it returns what
+// stands behind the last line break.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var whole []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		whole = append(whole, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return whole, err
+		}
+		if len(whole) > maxLine {
+			return nil, errors.New("a line is too long")
+		}
+	}
+}
+
+func parseLine(raw []byte, before Head) (Line, error) {
+	var l line
+	if err := json.Unmarshal(raw, &l); err != nil {
+		return Line{}, errors.New("not a line of a ledger")
+	}
+	// The line must be the only spelling of itself, or two logs with different
+	// bytes could carry the same hashes.
+	again, err := json.Marshal(l)
+	if err != nil || !bytes.Equal(append(again, '\n'), raw) {
+		return Line{}, errors.New("not a line of a ledger")
+	}
+	if hashOf(l.Event) != l.Hash {
+		return Line{}, errors.New("the hash does not fit the event")
+	}
+	var e schemas.Event
+	if err := json.Unmarshal(l.Event, &e); err != nil {
+		return Line{}, errors.New("not an event")
+	}
+	if e.Seq != before.Seq+1 || e.Prev != before.Hash {
+		return Line{}, fmt.Errorf("event %d does not follow event %d", e.Seq, before.Seq)
+	}
+	return Line{Event: e, Hash: l.Hash, Raw: raw}, nil
+}

@@ -1,0 +1,154 @@
+package sweep
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"path/filepath"
+
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+)
+
+// keep keeps what later runs need to know of the run that has just finished.
+func (w *Workspace) keep() error {
+	var v schemas.RunStarted
+	if err := json.Unmarshal(w.last[0].Data, &v); err != nil || v.DryRun {
+		return err
+	}
+	next, err := w.past[v.Job].after(w.last)
+	if err != nil {
+		return err
+	}
+	if w.past == nil {
+		w.past = map[string]history{}
+	}
+	w.past[v.Job] = next
+	return nil
+}
+
+// history is what is known of the finished runs of a job, dry ones left out.
+type history struct {
+	// Of the last run that asked.
+	hits     int64 // distinct ids that were opted out
+	distinct int64
+	read     int64 // rows
+	// Of the last one that was not interrupted.
+	batchSeconds float64
+
+	rows    map[string]int64 // by table, of the last run that reconciled all of it
+	applied []schemas.Event  // the last run's receipts
+	config  string           // its digest: what it wrote, and where
+}
+
+// after is the history with one more finished run.
+func (h history) after(events []schemas.Event) (history, error) {
+	var (
+		checked schemas.Checked
+		ended   schemas.RunEnded
+		resumed bool
+		offline bool
+		config  string
+		rows    = map[string]int64{}
+		broken  = map[string]bool{} // tables
+		applied []schemas.Event
+	)
+	for _, e := range events {
+		var err error
+		switch e.Type {
+		case schemas.EventRunStarted:
+			var v schemas.RunStarted
+			err = json.Unmarshal(e.Data, &v)
+			offline, config = v.Offline, v.ConfigDigest
+		case schemas.EventRunResumed:
+			resumed = true
+		case schemas.EventTableExtracted:
+			var v schemas.TableExtracted
+			err = json.Unmarshal(e.Data, &v)
+			rows[v.Table] = v.Rows
+		case schemas.EventUnitFailed:
+			var v schemas.UnitFailed
+			err = json.Unmarshal(e.Data, &v)
+			broken[v.Table] = true
+		case schemas.EventChecked:
+			err = json.Unmarshal(e.Data, &checked)
+		case schemas.EventTableApplied:
+			applied = append(applied, e)
+		case schemas.EventRunFinished:
+			err = json.Unmarshal(e.Data, &ended)
+		}
+		if err != nil {
+			return h, err
+		}
+	}
+	switch ended.Status {
+	case schemas.StatusReconciled, schemas.StatusPartial, schemas.StatusReapplied:
+	default:
+		return h, nil
+	}
+	h.applied, h.config, h.rows = applied, config, maps.Clone(h.rows)
+	if h.rows == nil {
+		h.rows = map[string]int64{}
+	}
+	read := int64(0)
+	for table, n := range rows {
+		read += n
+		if !broken[table] {
+			h.rows[table] = n
+		}
+	}
+	if offline {
+		return h, nil
+	}
+	h.hits, h.distinct, h.read = checked.Known+checked.OptedOut, checked.Distinct, read
+	if !resumed && checked.Batches > 0 {
+		h.batchSeconds = checked.Seconds / float64(checked.Batches)
+	}
+	return h, nil
+}
+
+// left gives the versions at which the last finished run left the units; none
+// if its job file was another one, which may have named another column. It
+// reads the receipts only now: an old ledger holds those of many runs.
+func (h history) left(config string) (map[unitKey]string, error) {
+	versions := map[unitKey]string{}
+	if config != h.config {
+		return versions, nil
+	}
+	for _, e := range h.applied {
+		var v schemas.TableApplied
+		if err := json.Unmarshal(e.Data, &v); err != nil {
+			return nil, err
+		}
+		for _, r := range v.Receipts {
+			versions[unitKey{r.Table, r.Unit}] = r.VersionAfter
+		}
+	}
+	return versions, nil
+}
+
+// past is the history of the run's job.
+func (r *run) past() history { return r.deps.Workspace.past[r.job.Started.Job] }
+
+// readHistory reads the ledger of the workspace in dir without a lease and
+// without changing anything.
+func readHistory(dir, job string) (history, error) {
+	if err := checkIdentity(dir); err != nil {
+		return history{}, err
+	}
+	var w Workspace
+	if _, err := ledger.Read(filepath.Join(dir, ledgerFile), w.remember); err != nil {
+		return history{}, lostLedger(dir, err)
+	}
+	return w.past[job], nil
+}
+
+// lostLedger says what to do about a ledger that is not there.
+func lostLedger(dir string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return schemas.Errorf(schemas.Failed, "the workspace %s has lost its ledger", dir).
+		WithHint("restore %s from a copy; it is the proof of every run and is never made anew", ledgerFile)
+}
