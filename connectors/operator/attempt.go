@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"optsweep/connectors/envelope"
@@ -88,6 +87,7 @@ func (c *Client) ask(ctx context.Context, b *batch, k *keys, answer *schemas.Ans
 func (c *Client) post(ctx context.Context, b *batch, k *keys, body *requestBody, a *Attempt) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
 	defer cancel()
+	body.ctx = ctx
 	a.SentBytes = body.Len()
 	began := c.opt.Now()
 	defer func() {
@@ -130,18 +130,6 @@ func (c *Client) request(ctx context.Context, k *keys, body *requestBody) *http.
 	return req.WithContext(ctx)
 }
 
-// requestBody notes when the transport is done with it: its bytes may be read
-// until then, even after the answer is in.
-type requestBody struct {
-	bytes.Reader
-	closed atomic.Bool
-}
-
-func (b *requestBody) Close() error {
-	b.closed.Store(true)
-	return nil
-}
-
 // seal makes the body of a request.
 func (b *batch) seal(cipher *envelope.Cipher, r envelope.Request, iv [12]byte, binary bool) *requestBody {
 	b.sealed = cipher.SealRequest(b.sealed[:0], r, iv)
@@ -152,8 +140,8 @@ func (b *batch) seal(cipher *envelope.Cipher, r envelope.Request, iv [12]byte, b
 		putBase64(b.text, b.sealed)
 		wire = b.text
 	}
-	body := new(requestBody)
-	body.Reset(wire)
+	body := &requestBody{before: b.turn}
+	body.rest.Reset(wire)
 	return body
 }
 

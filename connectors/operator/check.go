@@ -33,23 +33,25 @@ func (c *Client) Check(ctx context.Context, ids []schemas.ID) (answer schemas.An
 }
 
 // Ask is Check for someone who must not lose an answer: it hands the answer to
-// settle, and sends nothing else in its place before settle has returned. An
-// error of settle is passed on. A call that waits for its turn has its first
-// request ready, so calling Ask for the next list meanwhile keeps the
-// connection busy.
+// settle, and asks nothing else in its place before settle has returned. An
+// error of settle is passed on. Calling Ask for the next list meanwhile keeps
+// the connection busy: its first request is ready while it waits for its turn,
+// and travels, but for its end, while the answer before is settled.
 func (c *Client) Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.Answer) error) error {
 	if len(ids) == 0 {
 		return settle(schemas.Answer{AsOfMS: c.opt.Now().UnixMilli()})
 	}
 	b := c.buffers.Get().(*batch)
 	defer func() {
-		b.ids = nil
+		if b.turn != nil {
+			c.turns <- b.turn
+		}
+		b.ids, b.turn = nil, nil
 		c.buffers.Put(b)
 	}()
 
 	answer := schemas.Answer{AsOfMS: math.MaxInt64}
 	var retries int64
-	var release func()
 	accepted := false // the operator took some request of this call
 	pending := [][]schemas.ID{ids}
 	for len(pending) > 0 {
@@ -60,12 +62,11 @@ func (c *Client) Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.
 			part = part[:limit]
 		}
 		b.encode(part)
-		if release == nil {
+		if b.turn == nil {
 			var err error
-			if release, err = c.acquire(ctx); err != nil {
+			if b.turn, err = c.acquire(ctx); err != nil {
 				return err
 			}
-			defer release()
 		}
 		f := c.exchange(ctx, b, &answer, &retries)
 		switch {
@@ -98,6 +99,11 @@ func (c *Client) Ask(ctx context.Context, ids []schemas.ID, settle func(schemas.
 		s.Rejected += int64(len(answer.Rejected))
 		s.MostRetries = max(s.MostRetries, retries)
 	})
+	// The next list may be on its way now, but for its end.
+	mine := &turn{settled: make(chan struct{})}
+	defer close(mine.settled)
+	c.turns <- mine
+	b.turn = nil
 	return settle(answer)
 }
 

@@ -99,7 +99,7 @@ type Client struct {
 	base      *url.URL
 	endpoint  *url.URL
 	transport *http.Transport
-	slots     chan struct{} // one token for each batch in flight
+	turns     chan *turn // as many as batches may be in flight
 	keys      keyring
 	buffers   sync.Pool // of *batch
 	limit     atomic.Int64
@@ -129,7 +129,7 @@ func New(o Options) (*Client, error) {
 		base:      base,
 		endpoint:  under(base, "/v2/optout/status"),
 		transport: newTransport(o.Parallel, roots),
-		slots:     make(chan struct{}, o.Parallel),
+		turns:     newTurns(o.Parallel),
 		keys:      keyring{load: o.Credentials},
 	}
 	c.buffers.New = func() any { return new(batch) }
@@ -241,7 +241,7 @@ func newTransport(parallel int, roots *x509.CertPool) *http.Transport {
 // Limits returns the largest batch that fits one request, as far as is known
 // so far, and how many Check calls can be under way at once.
 func (c *Client) Limits() (batch, parallel int) {
-	return int(c.limit.Load()), cap(c.slots)
+	return int(c.limit.Load()), cap(c.turns)
 }
 
 // URL is the operator's base URL, without /v2.
@@ -249,20 +249,6 @@ func (c *Client) URL() string { return c.base.String() }
 
 // Close drops idle connections. The client stays usable.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
-
-// acquire waits for the right to have a batch in flight.
-func (c *Client) acquire(ctx context.Context) (release func(), err error) {
-	select {
-	case c.slots <- struct{}{}:
-		if ctx.Err() != nil { // both were ready, and select chose this one
-			<-c.slots
-			return nil, cancelled(ctx)
-		}
-		return func() { <-c.slots }, nil
-	case <-ctx.Done():
-		return nil, cancelled(ctx)
-	}
-}
 
 // random fills fixed-size fields with random bytes.
 func (c *Client) random(b []byte) error {

@@ -222,7 +222,12 @@ func (d *doctor) access(ctx context.Context, c *Client) {
 }
 
 func (d *doctor) probe(ctx context.Context, c *Client) *failure {
-	b := new(batch)
+	t, err := c.acquire(ctx)
+	if err != nil {
+		return &failure{class: fatal, err: err}
+	}
+	defer func() { c.turns <- t }()
+	b := &batch{turn: t}
 	b.encode(nil)
 	var answer schemas.Answer
 	var retries int64

@@ -20,6 +20,7 @@ const (
 // batch is the ids of one request with the buffers that asking them needs.
 type batch struct {
 	ids      []schemas.ID
+	turn     *turn                          // that was taken to ask them
 	payload  []byte                         // JSON of the request
 	sealed   []byte                         // request envelope
 	text     []byte                         // its base64, in text mode
