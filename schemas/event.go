@@ -127,6 +127,7 @@ type SuppressionUpdated struct {
 	Total   int64  `json:"total"`
 	Added   int64  `json:"added"`
 	Moved   int64  `json:"moved_earlier"`
+	Removed int64  `json:"removed,omitempty"` // by an unflag; never by a run
 	Digest  string `json:"digest"`
 	Preview bool   `json:"preview,omitempty"` // of a dry run: the workspace's list is as before
 }

@@ -55,13 +55,14 @@ type Receipt struct {
 	VersionAfter  string `json:"version_after"`
 	Changed       bool   `json:"changed"` // false: not one byte was written
 	Rows          int64  `json:"rows"`
-	Nulls         int64  `json:"nulls"`          // rows whose id is NULL
-	OptedOut      int64  `json:"rows_opted_out"` // rows whose id is opted out
-	Flagged       int64  `json:"rows_flagged"`   // rows with a flag afterwards
-	NewlyFlagged  int64  `json:"rows_new"`       // had no flag before
-	MovedEarlier  int64  `json:"rows_earlier"`   // had a later flag before
-	Kept          int64  `json:"rows_flag_kept"` // flag from before whose id is not in the opted-out set
-	Confirmed     int64  `json:"rows_confirmed"` // flags counted by reading the new file back
+	Nulls         int64  `json:"nulls"`                  // rows whose id is NULL
+	OptedOut      int64  `json:"rows_opted_out"`         // rows whose id is opted out
+	Flagged       int64  `json:"rows_flagged"`           // rows with a flag afterwards
+	NewlyFlagged  int64  `json:"rows_new"`               // had no flag before
+	MovedEarlier  int64  `json:"rows_earlier"`           // had a later flag before
+	Cleared       int64  `json:"rows_cleared,omitempty"` // had a flag that an unflag took away; never in a run
+	Kept          int64  `json:"rows_flag_kept"`         // flag from before whose id is not in the opted-out set
+	Confirmed     int64  `json:"rows_confirmed"`         // flags counted by reading the new file back
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
 }

@@ -33,6 +33,20 @@ const copyStep = 64 << 20
 // The new file keeps the mode of the old one, and its owner where this user
 // may give files away. A symbolic link stays one: its target is replaced.
 func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	return t.rewrite(ctx, u, rule{since: since, addColumn: true}, commit)
+}
+
+// Clear takes the flags of the rows away whose cell matches. It is for an
+// explicit act on single ids; everything else is as in Apply, but a file that
+// has no such flag stays as it is, even without the column.
+func (t *Table) Clear(ctx context.Context, u schemas.Unit, match func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	return t.rewrite(ctx, u, rule{since: never, clear: match}, commit)
+}
+
+func never([]byte) (int64, bool) { return 0, false }
+
+// rewrite puts the flags that follow from a rule into a unit.
+func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
 	c, err := t.begin(u)
 	if err != nil {
 		return schemas.Receipt{}, err
@@ -41,18 +55,18 @@ func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit f
 
 	// A file without the column certainly changes: copy while decoding.
 	work, workCtx := errgroup.WithContext(ctx)
-	if c.flags < 0 {
+	if c.flags < 0 && r.addColumn {
 		work.Go(func() error { return c.copyBase(workCtx, t.Disk) })
 	}
 	var groups []group
 	work.Go(func() (err error) {
-		groups, err = t.flag(workCtx, c.source, since)
+		groups, err = t.flag(workCtx, c.source, r)
 		return err
 	})
 	if err := work.Wait(); err != nil {
 		return schemas.Receipt{}, err
 	}
-	receipt, want, err := c.receipt(groups)
+	receipt, want, err := c.receipt(groups, r.addColumn)
 	if err != nil || !receipt.Changed {
 		return receipt, errors.Join(err, t.unchanged(ctx, u))
 	}
@@ -92,11 +106,11 @@ func (t *Table) Preview(ctx context.Context, u schemas.Unit, since Since) (schem
 		return schemas.Receipt{}, err
 	}
 	defer c.close()
-	groups, err := t.flag(ctx, c.source, since)
+	groups, err := t.flag(ctx, c.source, rule{since: since, addColumn: true})
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
-	receipt, want, err := c.receipt(groups)
+	receipt, want, err := c.receipt(groups, true)
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
@@ -166,12 +180,12 @@ func (c *change) close() {
 // receipt sums the counts up and works out the tail of the new file, if it
 // needs one. Confirmed counts the flags that were just read from a file that
 // stays as it is.
-func (c *change) receipt(groups []group) (schemas.Receipt, proof, error) {
+func (c *change) receipt(groups []group, addColumn bool) (schemas.Receipt, proof, error) {
 	r, want, changed := total(groups)
 	r.Table, r.Unit = c.unit.Table, c.unit.Name
 	r.VersionBefore, r.VersionAfter = c.unit.Version, c.unit.Version
 	r.BytesBefore, r.BytesAfter = c.meta.Size, c.meta.Size
-	if !changed && c.flags >= 0 {
+	if !changed && (c.flags >= 0 || !addColumn) {
 		r.Confirmed = r.Flagged
 		return r, want, nil
 	}

@@ -16,6 +16,13 @@ import (
 // give the same answer.
 type Since = func(cell []byte) (sinceMS int64, ok bool)
 
+// rule decides which flags a file gets.
+type rule struct {
+	since     Since
+	clear     func(cell []byte) bool // whose flags are taken away; nil: none
+	addColumn bool                   // to a file that has none, even if no row is flagged
+}
+
 // group is the flag column of one row group.
 type group struct {
 	pages   []footer.Page
@@ -39,7 +46,7 @@ func (p *proof) add(row, sinceMS int64) {
 
 // flag works out the flag column of a file, several row groups at a time. The
 // memory it takes grows with the number of flags, not with the file.
-func (t *Table) flag(ctx context.Context, s *source, since Since) ([]group, error) {
+func (t *Table) flag(ctx context.Context, s *source, r rule) ([]group, error) {
 	ids, err := s.meta.Chunks(s.id)
 	if err != nil {
 		return nil, err
@@ -59,7 +66,7 @@ func (t *Table) flag(ctx context.Context, s *source, since Since) ([]group, erro
 	workers, ctx := errgroup.WithContext(ctx)
 	for range min(t.Workers, len(ids)) {
 		workers.Go(func() error {
-			m := merger{since: since, ids: chunk.NewReader(s.file, s.meta.Columns[s.id])}
+			m := merger{rule: r, ids: chunk.NewReader(s.file, s.meta.Columns[s.id])}
 			defer m.ids.Close()
 			if flags != nil {
 				m.flags = chunk.NewReader(s.file, s.meta.Columns[s.flags])
@@ -84,10 +91,10 @@ func (t *Table) flag(ctx context.Context, s *source, since Since) ([]group, erro
 	return groups, workers.Wait()
 }
 
-// merger joins the flags found with those that are there: a flag is never
-// cleared and only moves to an earlier time.
+// merger joins the flags found with those that are there: a flag only moves to
+// an earlier time, and only the rule's clear takes one away.
 type merger struct {
-	since      Since
+	rule
 	ids, flags *chunk.Reader
 }
 
@@ -113,6 +120,11 @@ func (m *merger) merge(ctx context.Context, ids footer.Chunk, old *footer.Chunk,
 			if !found && !had {
 				continue
 			}
+			if had && m.clear != nil && cell != nil && m.clear(cell) {
+				before = before[1:]
+				c.Cleared++
+				continue
+			}
 			switch {
 			case !had:
 				c.NewlyFlagged++
@@ -136,7 +148,7 @@ func (m *merger) merge(ctx context.Context, ids footer.Chunk, old *footer.Chunk,
 		return g, err
 	}
 	c.Rows, c.Flagged = ids.Values, int64(len(after))
-	g.changed = c.NewlyFlagged > 0 || c.MovedEarlier > 0
+	g.changed = c.NewlyFlagged > 0 || c.MovedEarlier > 0 || c.Cleared > 0
 	g.bytes, g.pages, err = chunk.AppendFlags(nil, ids.Values, after)
 	return g, err
 }
@@ -151,6 +163,7 @@ func total(groups []group) (r schemas.Receipt, p proof, changed bool) {
 		r.NewlyFlagged += g.counts.NewlyFlagged
 		r.MovedEarlier += g.counts.MovedEarlier
 		r.Kept += g.counts.Kept
+		r.Cleared += g.counts.Cleared
 		p.flags += g.proof.flags
 		p.sum += g.proof.sum
 		changed = changed || g.changed

@@ -201,7 +201,12 @@ func (a *auditor) receipts(f facts, journal string, held []schemas.Receipt, comp
 
 // expired tells whether the ids of a run are past the time for which they are
 // kept.
-func (a *auditor) expired(f facts) bool { return a.opts.Now().Sub(f.started) > keepIDs }
+func (a *auditor) expired(f facts) bool {
+	return a.opts.Now().Sub(f.started) > keepIDs || a.purgedIDs(f)
+}
+
+// purgedIDs tells whether the ids of a run were removed on request.
+func (a *auditor) purgedIDs(f facts) bool { return f.started.Before(a.purged.IDsBefore) }
 
 func (a *auditor) gone(what, run, path string) {
 	a.Checks.Add(Gone, what, run, a.rel(path), "removed by retention")

@@ -93,14 +93,22 @@ func (a *auditor) quarantine(f facts, units []schemas.Unit, counts map[int]idset
 	for _, i := range slices.Sorted(maps.Keys(counts)) {
 		n, err := a.quarantineFile(a.layout.Run(f.ID, sweep.QuarantineFile(i)), units[i], counts[i].Malformed)
 		rows += n
+		if errors.Is(err, fs.ErrNotExist) && a.purgedIDs(f) {
+			a.gone(what, f.ID, a.layout.Run(f.ID, sweep.QuarantineDir))
+			return
+		}
 		if err != nil {
 			bad++
 			a.fail(what, f.ID, a.layout.Run(f.ID, sweep.QuarantineFile(i)), "%s", explain(a.layout.Run(f.ID, sweep.QuarantineFile(i)), err))
 		}
 	}
 	if path := a.layout.Run(f.ID, sweep.RejectedFile()); f.checked != nil {
-		n, err := a.quarantineFile(path, schemas.Unit{}, rejected(*f.checked))
+		n, err := a.rejectedFile(path, rejected(*f.checked))
 		rows += n
+		if errors.Is(err, fs.ErrNotExist) && a.purgedIDs(f) {
+			a.gone(what, f.ID, path)
+			return
+		}
 		if err != nil {
 			bad++
 			a.fail(what, f.ID, path, "%s", explain(path, err))
@@ -121,7 +129,7 @@ func rejected(c schemas.Checked) map[schemas.Reason]int64 {
 // quarantineFile compares the rows of one unit with what was counted in it.
 func (a *auditor) quarantineFile(path string, u schemas.Unit, want map[schemas.Reason]int64) (rows int64, err error) {
 	got := map[schemas.Reason]int64{}
-	err = readCSV(path, func(table, unit string, reason schemas.Reason) error {
+	err = readCSV(path, func(table, unit string, reason schemas.Reason, _ string) error {
 		if table != u.Table || unit != u.Name {
 			return fmt.Errorf("row %d is of another unit", rows+1)
 		}
@@ -138,6 +146,27 @@ func (a *auditor) quarantineFile(path string, u schemas.Unit, want map[schemas.R
 	return rows, err
 }
 
+// rejectedFile compares the ids that the rows of the file hold with what was
+// counted: an id can stand in many rows.
+func (a *auditor) rejectedFile(path string, want map[schemas.Reason]int64) (rows int64, err error) {
+	got, seen := map[schemas.Reason]int64{}, map[string]bool{}
+	err = readCSV(path, func(_, _ string, reason schemas.Reason, cell string) error {
+		rows++
+		if !seen[cell] {
+			seen[cell] = true
+			got[reason]++
+		}
+		return a.ctx.Err()
+	})
+	if errors.Is(err, fs.ErrNotExist) && equal(want, nil) {
+		return 0, nil
+	}
+	if err == nil && !equal(got, want) {
+		err = fmt.Errorf("it has, each id once, %s, the ledger counts %s", countsText(got), countsText(want))
+	}
+	return rows, err
+}
+
 func countsText(m map[schemas.Reason]int64) string {
 	var sum int64
 	text := ""
@@ -149,7 +178,7 @@ func countsText(m map[schemas.Reason]int64) string {
 }
 
 // readCSV passes on the rows of a quarantine file.
-func readCSV(path string, each func(table, unit string, reason schemas.Reason) error) error {
+func readCSV(path string, each func(table, unit string, reason schemas.Reason, cell string) error) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -161,8 +190,9 @@ func readCSV(path string, each func(table, unit string, reason schemas.Reason) e
 	if err != nil {
 		return err
 	}
-	table, unit, reason := slices.Index(header, "table"), slices.Index(header, "unit"), slices.Index(header, "reason")
-	if table < 0 || unit < 0 || reason < 0 {
+	table, unit := slices.Index(header, "table"), slices.Index(header, "unit")
+	reason, cell := slices.Index(header, "reason"), slices.Index(header, "cell")
+	if table < 0 || unit < 0 || reason < 0 || cell < 0 {
 		return errors.New("it has not the columns of a quarantine file")
 	}
 	for {
@@ -173,7 +203,7 @@ func readCSV(path string, each func(table, unit string, reason schemas.Reason) e
 		if err != nil {
 			return err
 		}
-		if err := each(row[table], row[unit], schemas.Reason(row[reason])); err != nil {
+		if err := each(row[table], row[unit], schemas.Reason(row[reason]), row[cell]); err != nil {
 			return err
 		}
 	}

@@ -106,7 +106,10 @@ func (a *auditor) run(r ledger.Run) error {
 	}
 	a.Checks.Laws(rep, a.rel(a.layout.Ledger()))
 	dir := a.layout.Run(r.ID)
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && f.started.Before(a.purged.RunsBefore) {
+		a.gone("folder", r.ID, dir)
+		return nil
+	} else if err != nil {
 		a.fail("folder", r.ID, dir, "%s", explain(dir, err))
 		return nil
 	}
@@ -118,7 +121,7 @@ func (a *auditor) run(r ledger.Run) error {
 	a.receipts(f, sweep.ReapplyJournal, f.reapplied, f.checked != nil)
 	a.receipts(f, sweep.ApplyJournal, f.receipts, f.applied())
 	if f.preview != nil {
-		a.listFile("previewed list", r.ID, *f.preview)
+		a.previewed(f)
 	}
 	if f.applied() && !f.dryRun {
 		a.units = newApplied(r.ID, units, f.receipts)
@@ -202,4 +205,14 @@ func (a *auditor) earlierReport(f facts, path string) {
 		return
 	}
 	a.fail("report", f.ID, path, "the run was not finished, and it fits none of its interruptions")
+}
+
+// previewed checks the list that a dry run would have left.
+func (a *auditor) previewed(f facts) {
+	path := a.path(f.preview.File)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && a.expired(f) {
+		a.gone("previewed list", f.ID, path)
+		return
+	}
+	a.listFile("previewed list", f.ID, *f.preview)
 }

@@ -54,6 +54,8 @@ type auditor struct {
 	folders []folder
 	newest  []byte // report.json of the newest run; nil if it has none
 
+	purged schemas.Purged // until when retention has removed what it may
+
 	last  recorded                              // in the folder of the last finished run
 	size  int64                                 // of the ledger, as read
 	known map[string]bool                       // runs that the ledger knows
@@ -143,6 +145,7 @@ func (a *auditor) workspaceFiles() {
 
 // readFirst reads what must not be ahead of the ledger.
 func (a *auditor) readFirst() error {
+	a.readPurged()
 	a.sealed = a.head("", a.layout.Head())
 	entries, err := os.ReadDir(a.layout.Runs())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -166,6 +169,24 @@ func (a *auditor) readFirst() error {
 		}
 	}
 	return nil
+}
+
+// readPurged finds out what retention has removed. A ledger that cannot be read
+// is found out later.
+func (a *auditor) readPurged() {
+	_, _ = ledger.Read(a.layout.Ledger(), func(e schemas.Event) error {
+		if e.Type != schemas.EventPurged {
+			return nil
+		}
+		p, err := decode[schemas.Purged](e)
+		if p.IDsBefore.After(a.purged.IDsBefore) {
+			a.purged.IDsBefore = p.IDsBefore
+		}
+		if p.RunsBefore.After(a.purged.RunsBefore) {
+			a.purged.RunsBefore = p.RunsBefore
+		}
+		return err
+	})
 }
 
 // head reads a recorded head. A missing one in the folder of a run is judged

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"sync"
 
@@ -32,6 +31,7 @@ type answered struct {
 
 type rejected struct {
 	Pseudonym string         `json:"id"`
+	Raw       []byte         `json:"raw"` // the id
 	Reason    schemas.Reason `json:"reason"`
 }
 
@@ -100,7 +100,7 @@ func (r *run) check(ctx context.Context) error {
 	}
 	result.Seconds = r.now().Sub(began).Seconds()
 	result.Journal = c.journal.Head().Hash
-	if err := r.writeRejected(c.done); err != nil {
+	if err := r.writeRejected(ctx, c.done); err != nil {
 		return err
 	}
 	if err := r.checkVerdicts(result); err != nil {
@@ -215,7 +215,7 @@ func (c *checker) settle(n int64, digest string, ids []schemas.ID, answer schema
 		AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut,
 	}
 	for _, x := range answer.Rejected {
-		a.Rejected = append(a.Rejected, rejected{Pseudonym: c.run.deps.Workspace.Pseudonyms.ID(x.ID), Reason: x.Reason})
+		a.Rejected = append(a.Rejected, rejected{Pseudonym: c.run.deps.Workspace.Pseudonyms.ID(x.ID), Raw: x.ID[:], Reason: x.Reason})
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -309,18 +309,4 @@ func digestOf(ids []schemas.ID) string {
 		h.Write(buf)
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// writeRejected lists the well-formed ids that the operator would not answer.
-func (r *run) writeRejected(done map[int64]answered) error {
-	q := newQuarantine(r.deps.Workspace.disk, r.path(RejectedFile()), schemas.Unit{}, r.deps.Workspace.Pseudonyms)
-	defer q.discard()
-	for _, n := range slices.Sorted(maps.Keys(done)) {
-		for _, x := range done[n].Rejected {
-			if err := q.addID(x.Pseudonym, x.Reason); err != nil {
-				return err
-			}
-		}
-	}
-	return q.publish()
 }

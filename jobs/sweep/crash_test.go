@@ -19,6 +19,7 @@ import (
 // reaches the disk. The next run must end as an undisturbed one would, with at
 // most one batch asked again.
 func TestRunSurvivesAFailureOfAnyDurableStep(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		prepare func(*bench) // what happens before
 		writes  int          // of units, in an undisturbed run

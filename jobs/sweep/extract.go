@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -50,7 +49,7 @@ func (r *run) extract(ctx context.Context) error {
 			inputs = append(inputs, r.path(d.File))
 		}
 	}
-	if err := os.MkdirAll(r.path(shardsDir), 0o700); err != nil {
+	if err := r.deps.Workspace.disk.MkdirAll(r.path(shardsDir), 0o700); err != nil {
 		return err
 	}
 	manifest, err := idset.Merge(ctx, idset.MergeOptions{Options: r.idOptions(1)}, inputs, r.path(shardsDir))
@@ -108,7 +107,7 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 	defer r.deps.Progress.Stop()
 
 	for _, dir := range []string{extractDir, spillDir} {
-		if err := os.MkdirAll(r.path(dir), 0o700); err != nil {
+		if err := r.deps.Workspace.disk.MkdirAll(r.path(dir), 0o700); err != nil {
 			return err
 		}
 	}

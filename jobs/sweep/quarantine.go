@@ -3,7 +3,6 @@ package sweep
 import (
 	"bufio"
 	"encoding/csv"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -41,18 +40,23 @@ func (q *quarantine) add(row int64, reason schemas.Reason, cell []byte) error {
 	return q.csv.Write([]string{q.unit.Table, q.unit.Name, strconv.FormatInt(row, 10), string(reason), name})
 }
 
-// addID lists an id that has no verdict; it may stand in many rows.
-func (q *quarantine) addID(pseudonym string, reason schemas.Reason) error {
+// addID lists a row with an id that has no verdict. Of an id whose rows could
+// not be read the unit is empty and the row negative.
+func (q *quarantine) addID(u schemas.Unit, row int64, reason schemas.Reason, pseudonym string) error {
 	if q.file == nil {
 		if err := q.create(); err != nil {
 			return err
 		}
 	}
-	return q.csv.Write([]string{"", "", "", string(reason), pseudonym})
+	at := ""
+	if row >= 0 {
+		at = strconv.FormatInt(row, 10)
+	}
+	return q.csv.Write([]string{u.Table, u.Name, at, string(reason), pseudonym})
 }
 
 func (q *quarantine) create() (err error) {
-	if err := os.MkdirAll(filepath.Dir(q.path), 0o700); err != nil {
+	if err := q.disk.MkdirAll(filepath.Dir(q.path), 0o700); err != nil {
 		return err
 	}
 	if q.file, err = q.disk.Create(q.path, 0o600); err != nil {

@@ -26,7 +26,7 @@ func KeepList(w *Workspace, run string) (string, bool) {
 
 // PreviewList leaves the workspace's list as it is; for dry runs.
 func PreviewList(w *Workspace, run string) (string, bool) {
-	return filepath.Join(w.runDir(run), "preview.ids"), true
+	return filepath.Join(w.runDir(run), previewFile), true
 }
 
 // listPath is the list in force, or empty before the first.
@@ -138,7 +138,7 @@ func (r *run) learn(ctx context.Context) (*idset.OptedOut, error) {
 		return nil, err
 	}
 	path, preview := r.deps.List(w, r.id)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := w.disk.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	before := w.listPath()

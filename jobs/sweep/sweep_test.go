@@ -234,13 +234,46 @@ func TestLimitsStopBeforeAnyWrite(t *testing.T) {
 
 func TestRejectedIDsAreUnverifiableNotClear(t *testing.T) {
 	b := newBench(t)
-	b.operator.reject = map[schemas.ID]schemas.Reason{testID(1): schemas.OperatorRejected, testID(2): schemas.OperatorRejected}
+	// 1 is in one unit; 28 in both, and once more with white space around it.
+	b.table.units[1].cells = append(b.table.units[1].cells, append([]byte{' '}, testCell(28)...))
+	b.table.units[1].since = append(b.table.units[1].since, 0)
+	delete(b.operator.optedOut, testID(28))
+	b.operator.reject = map[schemas.ID]schemas.Reason{testID(1): schemas.OperatorRejected, testID(28): schemas.OperatorRejected}
 	rep := b.mustRun()
-	if rep.IDs.Unverifiable[schemas.OperatorRejected] != 2 || rep.IDs.Clear != 49 {
+	if rep.IDs.Unverifiable[schemas.OperatorRejected] != 2 {
 		t.Errorf("ids %+v", rep.IDs)
 	}
-	data, err := os.ReadFile(filepath.Join(b.dir, runsDir, rep.Run, quarantineDir, "operator.csv"))
-	if err != nil || strings.Count(string(data), "operator_rejected") != 2 {
+	w := openWorkspace(t, b)
+	one, both := w.Pseudonyms.ID(testID(1)), w.Pseudonyms.ID(testID(28))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := "table,unit,row,reason,cell\n" +
+		"crm,a,1,operator_rejected," + one + "\n" +
+		"crm,a,28,operator_rejected," + both + "\n" +
+		"crm,b,8,operator_rejected," + both + "\n" +
+		"crm,b,43,operator_rejected," + both + "\n"
+	data, err := os.ReadFile(filepath.Join(b.dir, runsDir, rep.Run, RejectedFile()))
+	if err != nil || string(data) != want {
+		t.Errorf("%q, %v; want %q", data, err, want)
+	}
+}
+
+// Of a rejected id whose unit is no longer readable, at least the id is listed.
+func TestRejectedIDsInAUnitThatIsGone(t *testing.T) {
+	b := newBench(t)
+	b.operator.reject = map[schemas.ID]schemas.Reason{testID(1): schemas.OperatorRejected}
+	b.operator.fail = func(batch int) error {
+		b.table.scanErr = map[string]error{"a": errors.New("gone")}
+		b.table.applyErr = b.table.scanErr
+		return nil
+	}
+	rep, err := b.run(context.Background())
+	if schemas.ClassOf(err) != schemas.Partial || len(rep.Failures) != 1 || rep.Failures[0].Phase != "apply" {
+		t.Fatalf("%+v, %v", rep.Failures, err)
+	}
+	data, err := os.ReadFile(filepath.Join(b.dir, runsDir, rep.Run, RejectedFile()))
+	if err != nil || !strings.Contains(string(data), "\n,,,operator_rejected,id:") {
 		t.Errorf("%q, %v", data, err)
 	}
 }
@@ -415,4 +448,13 @@ func TestWorkspaceIsPrivate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func openWorkspace(t *testing.T, b *bench) *Workspace {
+	t.Helper()
+	w, err := OpenWorkspace(durable.Disk{}, b.dir, b.now, ledger.Owner{PID: os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }

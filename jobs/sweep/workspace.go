@@ -52,6 +52,8 @@ type Workspace struct {
 	last   []schemas.Event            // of the last run
 	list   schemas.SuppressionUpdated // the suppression list in force
 	past   map[string]history         // of finished runs, by job
+
+	unflags map[string]*unflagged // those that were cut short, by pseudonym
 }
 
 // CreateWorkspace makes a workspace in dir, which may exist but must hold none.
@@ -59,7 +61,7 @@ func CreateWorkspace(disk durable.Disk, dir string, now func() time.Time) error 
 	if _, err := os.Stat(filepath.Join(dir, workspaceFile)); err == nil {
 		return schemas.Errorf(schemas.Usage, "%s is a workspace already", dir)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, runsDir), 0o700); err != nil {
+	if err := disk.MkdirAll(filepath.Join(dir, runsDir), 0o700); err != nil {
 		return err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -192,6 +194,8 @@ func (w *Workspace) remember(e schemas.Event) error {
 		if !v.Preview {
 			w.list = v
 		}
+	case schemas.EventUnflagStarted, schemas.EventUnflagIntent, schemas.EventUnflagApplied, schemas.EventUnflagged:
+		return w.rememberUnflag(e)
 	}
 	if e.Run != "" {
 		w.last = append(w.last, e)

@@ -52,7 +52,7 @@ func Run(ctx context.Context, args []string, s Surroundings) int {
 	case errors.As(err, &classed):
 	case ctx.Err() != nil:
 		err = schemas.Errorf(schemas.Cancelled, "cancelled")
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "required flag"), strings.Contains(err.Error(), " arg(s), "):
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "required flag"), strings.HasPrefix(err.Error(), "if any flags"), strings.Contains(err.Error(), " arg(s), "):
 		err = schemas.Errorf(schemas.Usage, "%v", err).WithHint("see: optsweep --help") // cobra has no type for these
 	}
 	a.printError(err)
@@ -91,7 +91,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.initCommand(), a.validateCommand(), a.planCommand(), a.runCommand(), a.checkCommand(),
 		a.doctorCommand(), a.operatorCommand(), a.demoCommand(), a.versionCommand())
-	root.AddCommand(a.proveCommand())
+	root.AddCommand(a.proveCommand(), a.unflagCommand(), a.purgeCommand())
 	root.AddCommand(a.verifyCommand(), a.reportCommand(), a.runsCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

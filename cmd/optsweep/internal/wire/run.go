@@ -120,9 +120,7 @@ func leaseKey(s System, job *config.Job, a asked) (release func() error, err err
 func tables(job *config.Job, dryRun bool) ([]sweep.Table, error) {
 	var tables []sweep.Table
 	for _, t := range job.Tables {
-		table, err := parquet.New(parquet.Options{
-			Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, Column: t.Write.Column,
-		})
+		table, err := parquetTable(t)
 		if err != nil {
 			return nil, err
 		}
@@ -133,6 +131,12 @@ func tables(job *config.Job, dryRun bool) ([]sweep.Table, error) {
 		tables = append(tables, sweep.Table{Name: t.Name, Source: table, Target: target})
 	}
 	return tables, nil
+}
+
+func parquetTable(t config.Table) (*parquet.Table, error) {
+	return parquet.New(parquet.Options{
+		Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, Column: t.Write.Column,
+	})
 }
 
 // previewer computes what would be written and writes nothing.
