@@ -212,19 +212,46 @@ func (a *auditor) gone(what, run, path string) {
 	a.Checks.Add(Gone, what, run, a.rel(path), "removed by retention")
 }
 
+const earlierList = "earlier list"
+
 // suppression compares the lists that are there with the ledger. Only the one
 // in force, and mostly the one before, are kept.
 func (a *auditor) suppression() {
 	if a.list == "" {
 		return
 	}
-	a.listFile("suppression list", "", a.lists[a.list])
+	a.listFile("suppression list", "", a.present(a.lists[a.list]))
 	for _, file := range sortedLists(a.lists) {
 		v := a.lists[file]
 		if _, err := os.Stat(a.path(file)); err != nil || v.Preview || file == a.list {
 			continue
 		}
-		a.listFile("earlier list", "", v)
+		a.listFile(earlierList, "", v)
+	}
+}
+
+// present is the list in force, which runs under way may have replaced more
+// than once since the ledger was read.
+func (a *auditor) present(list schemas.SuppressionUpdated) schemas.SuppressionUpdated {
+	for {
+		if _, err := os.Stat(a.path(list.File)); !errors.Is(err, fs.ErrNotExist) {
+			return list
+		}
+		newer := list
+		_, err := ledger.Read(a.layout.Ledger(), func(e schemas.Event) error {
+			if e.Type != schemas.EventSuppressionUpdated {
+				return nil
+			}
+			v, err := decode[schemas.SuppressionUpdated](e)
+			if !v.Preview {
+				newer = v
+			}
+			return err
+		})
+		if err != nil || newer.File == list.File {
+			return list
+		}
+		list = newer
 	}
 }
 
@@ -232,6 +259,8 @@ func (a *auditor) listFile(what, run string, v schemas.SuppressionUpdated) {
 	path := a.path(v.File)
 	digest, err := digestOf(a.ctx, path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && what == earlierList:
+		// Removed by a run under way: it need not be there.
 	case err != nil:
 		a.fail(what, run, path, "%s", explain(path, err))
 	case digest != v.Digest:
