@@ -582,7 +582,7 @@ func TestNextRequestWaitsUntilTheAnswerIsSettled(t *testing.T) {
 		<-settling
 		select {
 		case err := <-next:
-			t.Errorf("the next list was answered already: %v", err)
+			t.Fatalf("the next list was answered already: %v", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 		return errors.New("disk full")
