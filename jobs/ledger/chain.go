@@ -7,7 +7,8 @@
 //
 // Every line is synced before Append returns. A line that a crash cut short is
 // dropped when the log is opened; a whole line that does not fit the chain is
-// reported as tampering and nothing is written behind it.
+// reported as tampering and nothing is written behind it. Retention may remove
+// the first lines: a later line says so, and names the last of them by its hash.
 package ledger
 
 import (
@@ -32,10 +33,12 @@ type line struct {
 
 // Chain is a log open for appending. It is not safe for concurrent use.
 type Chain struct {
-	log  *durable.Log
-	path string
-	now  func() time.Time
-	head Head
+	log    *durable.Log
+	disk   durable.Disk
+	path   string
+	now    func() time.Time
+	head   Head
+	broken error // set once the log may be another file
 }
 
 // Create makes a new, empty log. It fails if there is one already.
@@ -49,7 +52,7 @@ func Create(disk durable.Disk, path string, now func() time.Time) (*Chain, error
 	if err != nil {
 		return nil, err
 	}
-	return &Chain{log: log, path: path, now: now}, nil
+	return &Chain{log: log, disk: disk, path: path, now: now}, nil
 }
 
 // Open verifies the log at path, passes every event to each (which may be
@@ -70,7 +73,7 @@ func OpenFrom(disk durable.Disk, path string, now func() time.Time, known Head, 
 	if err != nil {
 		return nil, err
 	}
-	return &Chain{log: log, path: path, now: now, head: end.Head}, nil
+	return &Chain{log: log, disk: disk, path: path, now: now, head: end.Head}, nil
 }
 
 // OpenOrCreate opens the log at path, or makes it where a run's own journal
@@ -87,6 +90,9 @@ func OpenOrCreate(disk durable.Disk, path string, now func() time.Time, each fun
 // nothing more can be appended: whether the event is stored shows when the log
 // is opened again.
 func (c *Chain) Append(run string, typ schemas.EventType, data any) (schemas.Event, error) {
+	if c.broken != nil {
+		return schemas.Event{}, c.broken
+	}
 	raw, err := json.Marshal(data)
 	if err != nil {
 		return schemas.Event{}, fmt.Errorf("event %s: %w", typ, err)

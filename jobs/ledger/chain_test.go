@@ -231,6 +231,11 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Add(seed[:len(seed)-3])
+	h := events(f, path, 2)
+	appendCut(f, path, h[2])
+	cut := lines(f, path)
+	f.Add(bytes.Join(cut[2:], nil))
+	f.Add(bytes.Join(cut[3:], nil))
 	f.Add([]byte("{}\n"))
 	f.Add([]byte("\n"))
 	dir := f.TempDir()

@@ -51,3 +51,8 @@ func rewritten(path string, known Head) error {
 	return schemas.Errorf(schemas.Integrity, "%s was rewritten: its event %d is not the one that was recorded", path, known.Seq).
 		WithHint("restore it from a copy of the workspace; nothing was written to it")
 }
+
+func tooOld(path string, begin, known Head) error {
+	return schemas.Errorf(schemas.Integrity, "%s does not fit its recorded head: retention has removed its events up to %d, and the head is event %d", path, begin.Seq, known.Seq).
+		WithHint("restore both from one copy of the workspace; nothing was written to it")
+}

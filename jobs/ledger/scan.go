@@ -17,6 +17,9 @@ type End struct {
 	Head
 	Size int64 // bytes up to and including the last whole line
 	Torn bool  // a line that a crash cut short follows
+
+	Cut     *Cut // why the log begins later than with event 1; nil: it is whole
+	Pending *Cut // one that a crash kept from happening
 }
 
 // Line is one verified line of a log.
@@ -35,14 +38,32 @@ func Read(path string, each func(schemas.Event) error) (End, error) {
 	return readFrom(path, Head{}, each)
 }
 
-// ReadLines is Read for lines.
+// ReadLines is Read for lines. Nothing is passed on of a log that begins where
+// it may not.
 func ReadLines(path string, each func(Line) error) (End, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return End{}, err
 	}
 	defer f.Close()
-	return Scan(path, f, Head{}, each)
+	begin, err := findBeginning(path, f)
+	if err != nil {
+		return End{}, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return End{}, err
+	}
+	end, err := Scan(path, f, begin.from, func(l Line) error {
+		if err := begin.fits(path, l); err != nil {
+			return err
+		}
+		return each(l)
+	})
+	if err != nil {
+		return End{}, err
+	}
+	end.Cut, end.Pending = begin.happened(), begin.pending()
+	return end, nil
 }
 
 func readFrom(path string, known Head, each func(schemas.Event) error) (End, error) {
@@ -55,10 +76,15 @@ func readFrom(path string, known Head, each func(schemas.Event) error) (End, err
 		}
 		return each(l.Event)
 	})
-	if err == nil && end.Seq < known.Seq {
+	switch begin := end.Begin(); {
+	case err != nil:
+		return End{}, err
+	case end.Seq < known.Seq:
 		return End{}, cutOff(path, end.Head, known)
+	case known.Seq > 0 && known.Seq <= begin.Seq && known != begin:
+		return End{}, tooOld(path, begin, known)
 	}
-	return end, err
+	return end, nil
 }
 
 // Scan verifies the lines of r, of which the first must follow from, and
