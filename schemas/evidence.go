@@ -1,5 +1,7 @@
 package schemas
 
+import "time"
+
 // EventSigningKey records the key that signs evidence packs of a workspace.
 const EventSigningKey EventType = "signing_key"
 
@@ -35,6 +37,10 @@ type LedgerExtract struct {
 	Before LedgerPosition `json:"before"` // the event before the first line; 0 and empty at the start of the ledger
 	Last   LedgerPosition `json:"last"`   // the last line
 	Head   LedgerPosition `json:"head"`   // the end of the ledger when the pack was made
+
+	// Of a pack about a period that begins before: retention had removed the
+	// runs until then.
+	RemovedUntil time.Time `json:"removed_until,omitzero"`
 }
 
 // LedgerPosition is an event of a hash chain by number and hash. Since each

@@ -69,14 +69,15 @@ type ProofScan struct {
 
 // ProofUnit is a unit that holds the id.
 type ProofUnit struct {
-	Table     string         `json:"table"`
-	Unit      string         `json:"unit"`
-	Version   string         `json:"version"`
-	Count     int64          `json:"rows_count"`
-	Rows      []int64        `json:"rows"`               // from 0; the first ones
-	Misspelt  int64          `json:"rows_misspelt"`      // of Count: in a spelling that is quarantined, so never asked about
-	FlaggedBy *ProofReceipt  `json:"flagged,omitempty"`  // the receipt since which the flag is there, if no other program wrote the unit
-	Receipts  []ProofReceipt `json:"receipts,omitempty"` // of runs that wrote to it or confirmed it, oldest first
+	Table         string         `json:"table"`
+	Unit          string         `json:"unit"`
+	Version       string         `json:"version"`
+	Count         int64          `json:"rows_count"`
+	Rows          []int64        `json:"rows"`                    // from 0; the first ones
+	Misspelt      int64          `json:"rows_misspelt"`           // of Count: in a spelling that is quarantined, so never asked about
+	FlaggedBy     *ProofReceipt  `json:"flagged,omitempty"`       // the receipt since which the flag is there, if no other program wrote the unit
+	FlaggedBefore time.Time      `json:"flagged_before,omitzero"` // the flag was there at this time; retention removed the run that wrote it
+	Receipts      []ProofReceipt `json:"receipts,omitempty"`      // of runs that wrote to it or confirmed it, oldest first
 }
 
 // ProofReceipt is a unit's receipt in a run.

@@ -205,9 +205,6 @@ func (a *auditor) expired(f facts) bool {
 	return a.opts.Now().Sub(f.started) > keepIDs || a.purgedIDs(f)
 }
 
-// purgedIDs tells whether the ids of a run were removed on request.
-func (a *auditor) purgedIDs(f facts) bool { return f.started.Before(a.purged.IDsBefore) }
-
 func (a *auditor) gone(what, run, path string) {
 	a.Checks.Add(Gone, what, run, a.rel(path), "removed by retention")
 }
@@ -239,14 +236,21 @@ func (a *auditor) present(list schemas.SuppressionUpdated) schemas.SuppressionUp
 		}
 		newer := list
 		_, err := ledger.Read(a.layout.Ledger(), func(e schemas.Event) error {
-			if e.Type != schemas.EventSuppressionUpdated {
-				return nil
+			switch e.Type {
+			case schemas.EventSuppressionUpdated:
+				v, err := decode[schemas.SuppressionUpdated](e)
+				if !v.Preview {
+					newer = v
+				}
+				return err
+			case schemas.EventLedgerCut:
+				v, err := decode[schemas.LedgerCut](e)
+				if v.Kept.List != nil {
+					newer = *v.Kept.List
+				}
+				return err
 			}
-			v, err := decode[schemas.SuppressionUpdated](e)
-			if !v.Preview {
-				newer = v
-			}
-			return err
+			return nil
 		})
 		if err != nil || newer.File == list.File {
 			return list

@@ -106,7 +106,7 @@ func (a *auditor) run(r ledger.Run) error {
 	}
 	a.Checks.Laws(rep, a.rel(a.layout.Ledger()))
 	dir := a.layout.Run(r.ID)
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && f.started.Before(a.purged.RunsBefore) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && a.purgedFolder(f) {
 		a.gone("folder", r.ID, dir)
 		return nil
 	} else if err != nil {

@@ -1,6 +1,7 @@
 // Package audit checks, without changing anything, that what runs have left in
 // a workspace is whole and fits together: that the ledger was only ever added
-// to, and that every other file is the one that the ledger speaks of.
+// to, but for what it says that retention has removed from its beginning, and
+// that every other file is the one that the ledger speaks of.
 //
 // It needs no lease. What a run under way is about to write is told apart from
 // what is missing by the ledger's head, which is written last.
@@ -34,7 +35,8 @@ type Options struct {
 // Result is what was found.
 type Result struct {
 	Workspace string              `json:"workspace"`
-	Events    int64               `json:"events"` // in the ledger
+	Events    int64               `json:"events"`         // in the ledger
+	Removed   int64               `json:"events_removed"` // from its beginning, by retention
 	Runs      int                 `json:"runs"`
 	Signer    *schemas.SigningKey `json:"signer,omitempty"` // of evidence packs
 	Checks    Checks              `json:"checks"`
@@ -54,8 +56,9 @@ type auditor struct {
 	folders []folder
 	newest  []byte // report.json of the newest run; nil if it has none
 
-	purged schemas.Purged // until when retention has removed what it may
+	purges []purge // what retention has removed
 
+	cut   *ledger.Cut                           // why the ledger does not begin with event 1; nil: it does
 	last  recorded                              // in the folder of the last finished run
 	size  int64                                 // of the ledger, as read
 	known map[string]bool                       // runs that the ledger knows
@@ -171,24 +174,6 @@ func (a *auditor) readFirst() error {
 	return nil
 }
 
-// readPurged finds out what retention has removed. A ledger that cannot be read
-// is found out later.
-func (a *auditor) readPurged() {
-	_, _ = ledger.Read(a.layout.Ledger(), func(e schemas.Event) error {
-		if e.Type != schemas.EventPurged {
-			return nil
-		}
-		p, err := decode[schemas.Purged](e)
-		if p.IDsBefore.After(a.purged.IDsBefore) {
-			a.purged.IDsBefore = p.IDsBefore
-		}
-		if p.RunsBefore.After(a.purged.RunsBefore) {
-			a.purged.RunsBefore = p.RunsBefore
-		}
-		return err
-	})
-}
-
 // head reads a recorded head. A missing one in the folder of a run is judged
 // with the run.
 func (a *auditor) head(run, path string) ledger.Head {
@@ -230,11 +215,12 @@ func (a *auditor) ledger() (whole bool, err error) {
 		return false, nil
 	}
 	delete(a.heads, 0) // of a ledger without events
+	a.removed(end)
 	for _, seq := range sortedKeys(a.heads) {
 		a.fail("ledger", "", path, "it was cut off: it ends with event %d, but had event %d when %s was written", end.Seq, seq, a.rel(a.heads[seq][0].file))
 	}
 	if len(a.heads) == 0 {
-		detail := fmt.Sprintf("%d events, each follows from the one before", end.Seq)
+		detail := fmt.Sprintf("%d events, each follows from the one before", a.Events)
 		if end.Torn {
 			detail += "; a line that a killed run did not finish follows, it does not count"
 		}
@@ -242,18 +228,6 @@ func (a *auditor) ledger() (whole bool, err error) {
 	}
 	a.size = end.Size
 	return true, runs.Finish()
-}
-
-// compareHeads checks and forgets the heads that were recorded at event seq.
-func (a *auditor) compareHeads(seq int64, hash string) {
-	for _, h := range a.heads[seq] {
-		if h.Hash == hash {
-			a.ok("ledger head", h.run, h.file, "the ledger still holds event %d", seq)
-		} else {
-			a.fail("ledger head", h.run, h.file, "event %d of the ledger is not the one that was recorded", seq)
-		}
-	}
-	delete(a.heads, seq)
 }
 
 // remember keeps what is needed once the ledger is read.
@@ -273,6 +247,8 @@ func (a *auditor) remember(e schemas.Event) error {
 		if !v.Preview {
 			a.list = v.File
 		}
+	case schemas.EventLedgerCut:
+		return a.rememberCut(e)
 	case schemas.EventUnflagApplied:
 		v, err := decode[schemas.UnflagReceipt](e)
 		if err != nil {
@@ -287,20 +263,6 @@ func (a *auditor) remember(e schemas.Event) error {
 		a.Signer = &v
 	}
 	return nil
-}
-
-func (a *auditor) unknownFolders() {
-	path := a.layout.Runs()
-	unknown := 0
-	for _, f := range a.folders {
-		if !a.known[f.run] && !f.empty {
-			unknown++
-			a.fail("runs", "", a.layout.Run(f.run), "the ledger knows no such run")
-		}
-	}
-	if unknown == 0 {
-		a.ok("runs", "", path, "the ledger knows all of the %d runs that left a folder", len(a.folders))
-	}
 }
 
 func (a *auditor) evidenceKey() {

@@ -49,16 +49,27 @@ type Options struct {
 	ToolVersion string
 }
 
+func (o Options) period() bool { return !o.Since.IsZero() || !o.Until.IsZero() }
+
+// reachesBehind tells whether the period begins before what retention has left
+// of the ledger.
+func (o Options) reachesBehind(cut *ledger.Cut) bool {
+	return cut != nil && o.period() && !o.Since.After(cut.Until)
+}
+
 // Write writes an evidence pack. The same workspace and options give the same
 // bytes. It needs no lease and changes nothing.
 func Write(ctx context.Context, w io.Writer, o Options) (schemas.EvidenceManifest, error) {
 	m := schemas.EvidenceManifest{Schema: schemas.EvidenceSchema, ToolVersion: o.ToolVersion, Signer: signing.Of(o.Key)}
 	layout := sweep.Layout(o.Dir)
-	runs, head, err := choose(ctx, layout.Ledger(), o)
+	runs, end, err := choose(ctx, layout.Ledger(), o)
 	if err != nil {
 		return m, err
 	}
-	m.Ledger.Head = head
+	m.Ledger.Head = end.Head
+	if o.reachesBehind(end.Cut) {
+		m.Ledger.RemovedUntil = end.Cut.Until
+	}
 	p := newPackWriter(w)
 	if err := p.addBytes(readmeName, readme); err != nil {
 		return m, err
@@ -90,9 +101,8 @@ func Write(ctx context.Context, w io.Writer, o Options) (schemas.EvidenceManifes
 
 // choose finds the runs that the pack is about, in the order of their ids, and
 // the end of the ledger.
-func choose(ctx context.Context, path string, o Options) ([]ledger.Run, ledger.Head, error) {
+func choose(ctx context.Context, path string, o Options) ([]ledger.Run, ledger.End, error) {
 	var chosen []ledger.Run
-	period := !o.Since.IsZero() || !o.Until.IsZero()
 	end, err := ledger.Runs(path, func(r ledger.Run) error {
 		started := r.Events[0].Time
 		switch {
@@ -100,7 +110,7 @@ func choose(ctx context.Context, path string, o Options) ([]ledger.Run, ledger.H
 			if r.ID == o.Run {
 				chosen = append(chosen, r)
 			}
-		case !period:
+		case !o.period():
 			if r.Ended {
 				chosen = []ledger.Run{r}
 			}
@@ -110,23 +120,26 @@ func choose(ctx context.Context, path string, o Options) ([]ledger.Run, ledger.H
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, ledger.Head{}, err
+		return nil, ledger.End{}, err
 	}
 	slices.SortFunc(chosen, func(a, b ledger.Run) int { return strings.Compare(a.ID, b.ID) })
 	for _, r := range chosen {
 		if !goodName.MatchString(r.ID) || strings.Contains(r.ID, "/") {
-			return nil, ledger.Head{}, schemas.Errorf(schemas.Integrity, "the ledger holds a run whose id is none")
+			return nil, ledger.End{}, schemas.Errorf(schemas.Integrity, "the ledger holds a run whose id is none")
 		}
 	}
 	switch {
 	case len(chosen) > 0:
-		return chosen, end.Head, nil
+		return chosen, end, nil
 	case o.Run != "":
-		return nil, end.Head, schemas.Errorf(schemas.Usage, "the ledger knows no run %s", o.Run).WithHint("list them with: optsweep runs")
-	case period:
-		return nil, end.Head, schemas.Errorf(schemas.Usage, "no run was started in that time").WithHint("list them with: optsweep runs")
+		return nil, end, sweep.NoSuchRun(o.Run, end)
+	case o.reachesBehind(end.Cut):
+		return nil, end, schemas.Errorf(schemas.Usage, "the ledger knows no run of that time: retention has removed all runs until %s", end.Cut.Until.Format(time.RFC3339)).
+			WithHint("list those that are left with: optsweep runs")
+	case o.period():
+		return nil, end, schemas.Errorf(schemas.Usage, "no run was started in that time").WithHint("list them with: optsweep runs")
 	default:
-		return nil, end.Head, schemas.Errorf(schemas.Usage, "no run has ended yet")
+		return nil, end, schemas.Errorf(schemas.Usage, "no run has ended yet")
 	}
 }
 
@@ -158,7 +171,7 @@ func copyLines(ctx context.Context, w io.Writer, path string, runs []ledger.Run)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	if err == nil && last.Seq != to {
+	if err == nil && (last.Seq != to || before.Seq != from-1) {
 		err = schemas.Errorf(schemas.Integrity, "%s has changed meanwhile", path)
 	}
 	return before, last, err

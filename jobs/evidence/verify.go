@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"optsweep/jobs/audit"
 	"optsweep/jobs/ledger"
@@ -227,6 +228,9 @@ func (v *verifier) extract() {
 		v.fail(what, "", manifestName, "the head of the ledger is not behind the extract")
 	default:
 		v.ok(what, "", ledgerName, "events %d to %d of %d, each follows from the one before", extract.Before.Seq+1, end.Seq, extract.Head.Seq)
+	}
+	if at := extract.RemovedUntil; !at.IsZero() {
+		v.Checks.Add(audit.Note, what, "", manifestName, "runs until %s had been removed by retention when the pack was made: those of its period are not in it", at.Format(time.RFC3339))
 	}
 	for run := range wanted {
 		v.fail(what, run, ledgerName, "it has no such run")

@@ -16,6 +16,7 @@ type history struct {
 	list     schemas.SuppressionUpdated
 	unflags  []unflag // oldest first
 	receipts map[unitKey][]receipt
+	cut      *ledger.Cut // why the ledger does not begin with event 1; nil: it does
 }
 
 // unflag is an act of taking the id off the list; seq is its last event.
@@ -52,7 +53,7 @@ func readHistory(l sweep.Layout, p schemas.Proof) (*history, error) {
 		h.receipts[unitKey{u.Table, u.Unit}] = nil
 	}
 	byID := map[string]*run{}
-	_, err := ledger.Read(l.Ledger(), func(e schemas.Event) error {
+	end, err := ledger.Read(l.Ledger(), func(e schemas.Event) error {
 		if e.Type == schemas.EventRunStarted {
 			byID[e.Run] = &run{id: e.Run, seq: e.Seq}
 			h.runs = append(h.runs, byID[e.Run])
@@ -62,6 +63,7 @@ func readHistory(l sweep.Layout, p schemas.Proof) (*history, error) {
 		}
 		return nil
 	})
+	h.cut = end.Cut
 	return h, err
 }
 
@@ -72,6 +74,13 @@ func (h *history) add(e schemas.Event, r *run, pseudonym string) error {
 		err := json.Unmarshal(e.Data, &v)
 		if !v.Preview {
 			h.list = v
+		}
+		return err
+	case schemas.EventLedgerCut:
+		var v schemas.LedgerCut
+		err := json.Unmarshal(e.Data, &v)
+		if v.Kept.List != nil {
+			h.list = *v.Kept.List
 		}
 		return err
 	case schemas.EventUnflagStarted, schemas.EventUnflagged:
@@ -116,6 +125,15 @@ func (h *history) add(e schemas.Event, r *run, pseudonym string) error {
 	return nil
 }
 
+// gap says what of the ledger retention has removed; empty if nothing.
+func (h *history) gap() string {
+	if h.cut == nil {
+		return ""
+	}
+	return fmt.Sprintf("runs and unflags until %s: retention has removed events 1 to %d of the ledger, so what they did cannot be told",
+		h.cut.Until.Format(time.RFC3339), h.cut.Last.Seq)
+}
+
 // unflag keeps an unflag once: begun, or begun and completed.
 func (h *history) unflag(e schemas.Event, v schemas.Unflagged) {
 	u := unflag{seq: e.Seq, ProofUnflag: schemas.ProofUnflag{At: e.Time, Unflagged: v, Complete: e.Type == schemas.EventUnflagged}}
@@ -157,7 +175,9 @@ func (h *history) listed(r *run, reapplied bool, listing *schemas.ProofListing) 
 }
 
 // flags says of every unit since which receipt the flag is there: the versions
-// of receipts in a row fit together, so no other program wrote between them.
+// of receipts in a row fit together, so no other program wrote between them. If
+// the first one that retention has left already found the flag, the one that
+// wrote it is gone.
 func (h *history) flags(listing *schemas.ProofListing, units []schemas.ProofUnit) {
 	for i := range units {
 		u := &units[i]
@@ -174,6 +194,9 @@ func (h *history) flags(listing *schemas.ProofListing, units []schemas.ProofUnit
 			}
 			u.FlaggedBy = r
 			version = r.VersionBefore
+		}
+		if h.cut != nil && u.FlaggedBy != nil && u.FlaggedBy == &u.Receipts[0] && !u.FlaggedBy.Changed {
+			u.FlaggedBefore, u.FlaggedBy = u.FlaggedBy.At, nil
 		}
 	}
 }

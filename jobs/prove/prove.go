@@ -68,6 +68,9 @@ func Ask(ctx context.Context, l sweep.Layout, q Question) (schemas.Proof, error)
 		p.Unflagged = append(p.Unflagged, u.ProofUnflag)
 	}
 	h.flags(p.Listing, p.Units)
+	if gap := h.gap(); gap != "" {
+		p.Gaps = append(p.Gaps, gap)
+	}
 	p.Gaps = append(p.Gaps, a.gaps...)
 	p.Seen = p.Listing != nil || len(p.Unflagged) > 0 || len(p.Units) > 0 || seen(p.Runs)
 	return p, nil

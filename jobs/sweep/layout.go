@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"optsweep/jobs/idset"
 	"optsweep/jobs/ledger"
@@ -105,4 +106,22 @@ func PlannedUnits(path string) (units []schemas.Unit, digest string, err error) 
 func digestOfBytes(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
+}
+
+// RemovedRun tells whether a run of that id would have been among those whose
+// events a cut has removed from the ledger.
+func RemovedRun(run string, cut *ledger.Cut) bool {
+	started, err := time.Parse(runIDLayout, run)
+	return err == nil && cut != nil && !started.After(cut.Until)
+}
+
+// NoSuchRun is the error for a run that a ledger, read to its end, does not
+// hold.
+func NoSuchRun(run string, end ledger.End) error {
+	err := schemas.Errorf(schemas.Usage, "the ledger knows no run %s", run)
+	if RemovedRun(run, end.Cut) {
+		err = schemas.Errorf(schemas.Usage, "the ledger knows no run %s any more: at %s retention removed all runs until %s",
+			run, end.Cut.At.Format(time.RFC3339), end.Cut.Until.Format(time.RFC3339))
+	}
+	return err.WithHint("list them with: optsweep runs")
 }

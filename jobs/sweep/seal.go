@@ -68,10 +68,18 @@ func (w *Workspace) seal() error {
 // Signer is the key that the ledger knows for evidence packs, if any.
 func (l Layout) Signer() (known schemas.SigningKey, err error) {
 	_, err = ledger.Read(l.Ledger(), func(e schemas.Event) error {
-		if e.Type != schemas.EventSigningKey {
-			return nil
+		switch e.Type {
+		case schemas.EventSigningKey:
+			return json.Unmarshal(e.Data, &known)
+		case schemas.EventLedgerCut:
+			var v schemas.LedgerCut
+			err := json.Unmarshal(e.Data, &v)
+			if v.Kept.SigningKey != nil {
+				known = *v.Kept.SigningKey
+			}
+			return err
 		}
-		return json.Unmarshal(e.Data, &known)
+		return nil
 	})
 	return known, err
 }

@@ -143,9 +143,12 @@ func writeProofUnit(w io.Writer, u schemas.ProofUnit) {
 	if u.Misspelt > 0 {
 		fmt.Fprintf(w, "  %s of them in a spelling that is quarantined and never asked about\n", report.Count(u.Misspelt))
 	}
-	if f := u.FlaggedBy; f != nil {
+	switch f := u.FlaggedBy; {
+	case f != nil:
 		fmt.Fprintf(w, "  flagged by run %s at %s (version %s to %s)\n", f.Run, f.At.Format(time.RFC3339), f.VersionBefore, f.VersionAfter)
-	} else {
+	case !u.FlaggedBefore.IsZero():
+		fmt.Fprintf(w, "  flagged before %s, by a run that retention has removed\n", u.FlaggedBefore.Format(time.RFC3339))
+	default:
 		fmt.Fprintln(w, "  not flagged as far as the ledger tells")
 	}
 }

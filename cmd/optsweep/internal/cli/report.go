@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"optsweep/cmd/optsweep/internal/wire"
+	"optsweep/jobs/ledger"
 	"optsweep/jobs/report"
 	"optsweep/jobs/signing"
+	"optsweep/jobs/sweep"
 	"optsweep/schemas"
 )
 
@@ -109,7 +111,7 @@ func parseDay(flag, text string, offset time.Duration) (time.Time, error) {
 // showReport shows the report of a run, or of the last one.
 func (a *app) showReport(dir, run, format, out string) error {
 	var found schemas.Report
-	err := wire.Reports(dir, func(r schemas.Report) error {
+	end, err := wire.Reports(dir, func(r schemas.Report) error {
 		if run == "" || r.Run == run {
 			found = r
 		}
@@ -119,7 +121,7 @@ func (a *app) showReport(dir, run, format, out string) error {
 	case err != nil:
 		return err
 	case found.Run == "" && run != "":
-		return schemas.Errorf(schemas.Usage, "the ledger knows no run %s", run).WithHint("list them with: optsweep runs")
+		return sweep.NoSuchRun(run, end)
 	case found.Run == "":
 		return schemas.Errorf(schemas.Usage, "there was no run yet")
 	}
@@ -168,7 +170,7 @@ func (a *app) runsCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use:   "runs",
 		Short: "List the runs of the workspace",
-		Long:  "runs lists all runs that the ledger knows, the oldest first. It works while a run\nis under way.",
+		Long:  "runs lists all runs that the ledger knows, the oldest first, and says if retention\nhas removed earlier ones. It works while a run is under way.",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			dir, err := a.workspaceDir(dir)
@@ -176,7 +178,7 @@ func (a *app) runsCommand() *cobra.Command {
 				return err
 			}
 			rows := []runRow{}
-			if err := wire.Reports(dir, func(r schemas.Report) error {
+			end, err := wire.Reports(dir, func(r schemas.Report) error {
 				row := runRow{Run: r.Run, StartedAt: r.StartedAt, Status: r.Status, DryRun: r.DryRun, Failures: len(r.Failures)}
 				for _, t := range r.Tables {
 					row.Rows += t.Rows
@@ -184,13 +186,14 @@ func (a *app) runsCommand() *cobra.Command {
 				}
 				rows = append(rows, row)
 				return nil
-			}); err != nil {
+			})
+			if err != nil {
 				return err
 			}
 			if a.output == "json" {
 				return a.printJSON(rows)
 			}
-			return a.printRuns(rows)
+			return errors.Join(a.printRuns(rows), a.printRemoved(end))
 		},
 	}
 	workspaceFlag(list, &dir)
@@ -210,6 +213,16 @@ func (a *app) runsCommand() *cobra.Command {
 	workspaceFlag(show, &showDir)
 	list.AddCommand(show)
 	return list
+}
+
+// printRemoved says which runs retention has removed from the ledger.
+func (a *app) printRemoved(end ledger.End) error {
+	if end.Cut == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.Stdout, "earlier runs, until %s, were removed by retention at %s\n",
+		end.Cut.Until.Format(time.RFC3339), end.Cut.At.Format(time.RFC3339))
+	return err
 }
 
 func (a *app) printRuns(rows []runRow) error {

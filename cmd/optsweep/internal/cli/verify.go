@@ -23,7 +23,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [PACK]",
 		Short: "Check the ledger and all it speaks of, or an evidence pack",
 		Long: "verify checks, offline and without changing anything, that the ledger of the\n" +
-			"workspace was only ever added to, that the figures of every run add up, and that\n" +
+			"workspace was only ever added to (but for what retention removed and says so), that the figures of every run add up, and that\n" +
 			"its reports, journals, receipts, quarantine, ids and the suppression list are\n" +
 			"those that the ledger speaks of. It works while a run is under way.\n\n" +
 			"With the name of an evidence pack it verifies that, and needs nothing else. Say\n" +
@@ -71,7 +71,8 @@ func (a *app) verifyWorkspace(cmd *cobra.Command, given string, files bool) erro
 			audit.Result
 		}{result.Checks.Err() == nil, result})
 	} else if err = a.printChecks(result.Checks); err == nil {
-		_, err = fmt.Fprintf(a.Stdout, "\n%s: %d events, %d runs; %s\n", dir, result.Events, result.Runs, summary(result.Checks))
+		_, err = fmt.Fprintf(a.Stdout, "\n%s: %d events, %d runs%s; %s\n", dir, result.Events, result.Runs,
+			ifelse(result.Removed > 0, fmt.Sprintf(", %d earlier events removed by retention", result.Removed), ""), summary(result.Checks))
 		if result.Signer != nil {
 			_, lineErr := fmt.Fprintf(a.Stdout, "evidence packs are signed with key %s\n", signing.Show(*result.Signer))
 			err = errors.Join(err, lineErr)

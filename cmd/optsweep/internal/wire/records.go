@@ -22,20 +22,20 @@ import (
 )
 
 // Reports builds the report of every run of a workspace out of its ledger, in
-// the order in which they ended. It works while a run is under way.
-func Reports(dir string, each func(schemas.Report) error) error {
+// the order in which they ended. It works while a run is under way. The end of
+// the ledger tells whether retention has removed earlier runs.
+func Reports(dir string, each func(schemas.Report) error) (ledger.End, error) {
 	layout := sweep.Layout(dir)
 	if err := layout.Check(); err != nil {
-		return err
+		return ledger.End{}, err
 	}
-	_, err := ledger.Runs(layout.Ledger(), func(r ledger.Run) error {
+	return ledger.Runs(layout.Ledger(), func(r ledger.Run) error {
 		rep, err := report.Of(r.ID, r.Events, r.Ended)
 		if err != nil {
 			return err
 		}
 		return each(rep)
 	})
-	return err
 }
 
 // VerifyWorkspace checks all that runs have left in a workspace. With a job it
