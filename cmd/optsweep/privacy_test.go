@@ -277,6 +277,10 @@ func (p *privacy) embedded() {
 	p.run("", "verify", config)
 	p.run(p.clear, "prove", config)
 	p.run("", "run", config)
+	p.run("", "purge", config, "--older-than", "0d")
+	p.run("", "verify", config)
+	p.run("", "runs", config)
+	p.run(p.optedOut, "prove", config)
 	p.run("", "init", "--config", p.path("new.yaml"))
 	p.run("", "demo", "--rows", "200", "--keep=false")
 }
@@ -342,7 +346,7 @@ func (p *privacy) wrongPlaces() {
 		}
 		config := "--config=" + p.path("optsweep.yaml")
 		for _, args := range [][]string{
-			{x}, {"run", x}, {"run", "--" + x}, {"run", "--dry-run=" + x}, {"--config", x, "validate"}, {"prove", config, x}, {"purge", config, "--ids", x}, {"purge", x}, {"unflag", config, x, "--reason", x}, {"check", config, x},
+			{x}, {"run", x}, {"run", "--" + x}, {"run", "--dry-run=" + x}, {"--config", x, "validate"}, {"prove", config, x}, {"purge", config, "--ids", x}, {"purge", config, "--ledger", x}, {"purge", x}, {"unflag", config, x, "--reason", x}, {"check", config, x},
 			{"validate", x}, {"report", config, "--run", x}, {"runs", "show", config, x}, {"verify", x}, {"verify", config, "--public-key", x},
 			{"run", config, "--override", x}, {"run", config, "--plan", x}, {"report", config, "--since", x}, {"operator", x}, {"operator", "inspect", x},
 			{"operator", "import", x, "--format", x}, {"operator", "serve", "--fault", x, "--optout-log", p.path("optout"), "--clients", p.path("clients.json")},

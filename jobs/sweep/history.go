@@ -30,16 +30,10 @@ func (w *Workspace) keep() error {
 
 // history is what is known of the finished runs of a job, dry ones left out.
 type history struct {
-	// Of the last run that asked.
-	hits     int64 // distinct ids that were opted out
-	distinct int64
-	read     int64 // rows
-	// Of the last one that was not interrupted.
-	batchSeconds float64
-
-	rows    map[string]int64 // by table, of the last run that reconciled all of it
-	applied []schemas.Event  // the last run's receipts
-	config  string           // its digest: what it wrote, and where
+	schemas.JobPast
+	applied []schemas.Event // the last run's receipts
+	config  string          // its digest: what it wrote, and where
+	first   int64           // number of its first event
 }
 
 // after is the history with one more finished run.
@@ -87,23 +81,23 @@ func (h history) after(events []schemas.Event) (history, error) {
 	default:
 		return h, nil
 	}
-	h.applied, h.config, h.rows = applied, config, maps.Clone(h.rows)
-	if h.rows == nil {
-		h.rows = map[string]int64{}
+	h.applied, h.config, h.first, h.Rows = applied, config, events[0].Seq, maps.Clone(h.Rows)
+	if h.Rows == nil {
+		h.Rows = map[string]int64{}
 	}
 	read := int64(0)
 	for table, n := range rows {
 		read += n
 		if !broken[table] {
-			h.rows[table] = n
+			h.Rows[table] = n
 		}
 	}
 	if offline {
 		return h, nil
 	}
-	h.hits, h.distinct, h.read = checked.Known+checked.OptedOut, checked.Distinct, read
+	h.Hits, h.Distinct, h.Read = checked.Known+checked.OptedOut, checked.Distinct, read
 	if !resumed && checked.Batches > 0 {
-		h.batchSeconds = checked.Seconds / float64(checked.Batches)
+		h.BatchSeconds = checked.Seconds / float64(checked.Batches)
 	}
 	return h, nil
 }

@@ -80,7 +80,7 @@ func (r *run) overrides() (list []schemas.LimitOverridden) {
 // missing rows may be theirs, and the run will be partial.
 func (l Limits) rowDrops(tables []schemas.PlanTable, past history) (hits []schemas.LimitHit) {
 	for _, t := range tables {
-		before := past.rows[t.Table]
+		before := past.Rows[t.Table]
 		if l.MaxRowDrop < 0 || len(t.Failures) > 0 || float64(before-t.Rows) <= l.MaxRowDrop*float64(before) {
 			continue
 		}
@@ -127,11 +127,11 @@ func (r *run) checkVerdicts(c schemas.Checked) error {
 			return err
 		}
 	}
-	if !limits.AllowZeroHits && c.Known+c.OptedOut == 0 && past.hits > 0 {
+	if !limits.AllowZeroHits && c.Known+c.OptedOut == 0 && past.Hits > 0 {
 		return r.exceeded(schemas.LimitHit{
 			Limit:  zeroHits,
 			Figure: fmt.Sprintf("0 opted-out ids among %d", c.Distinct),
-			Allows: fmt.Sprintf("at least 1: the last run found %d among %d", past.hits, past.distinct),
+			Allows: fmt.Sprintf("at least 1: the last run found %d among %d", past.Hits, past.Distinct),
 		})
 	}
 	return nil

@@ -139,7 +139,7 @@ func TestLimitsThatAreNotHit(t *testing.T) {
 
 // Rows that are missing because a file failed are told by that failure.
 func TestRowDropLooksAtWholeTablesOnly(t *testing.T) {
-	past := history{rows: map[string]int64{"a": 100, "b": 100}}
+	past := history{JobPast: schemas.JobPast{Rows: map[string]int64{"a": 100, "b": 100}}}
 	tables := []schemas.PlanTable{
 		{Table: "a", Rows: 49},
 		{Table: "b", Rows: 0, Failures: []schemas.UnitFailure{{Table: "b", Unit: "x"}}},

@@ -67,13 +67,13 @@ func estimate(tables []schemas.PlanTable, past history, config string, pace Pace
 	}
 	e.BytesMax = e.Bytes
 	e.DistinctIDs = e.Rows
-	if past.read > 0 {
+	if past.Read > 0 {
 		e.DistinctBasis = schemas.BasisLastRun
-		e.DistinctIDs = min(e.Rows, int64(math.Ceil(float64(e.Rows)*float64(past.distinct)/float64(past.read))))
-		e.KnownIDs = min(past.hits, e.DistinctIDs)
+		e.DistinctIDs = min(e.Rows, int64(math.Ceil(float64(e.Rows)*float64(past.Distinct)/float64(past.Read))))
+		e.KnownIDs = min(past.Hits, e.DistinctIDs)
 	}
-	if past.batchSeconds > 0 {
-		e.BatchBasis, e.BatchSeconds = schemas.BasisLastRun, past.batchSeconds
+	if past.BatchSeconds > 0 {
+		e.BatchBasis, e.BatchSeconds = schemas.BasisLastRun, past.BatchSeconds
 	}
 	size := int64(pace.BatchIDs)
 	e.Batches = (e.DistinctIDs - e.KnownIDs + size - 1) / size

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 // previewFile is the suppression list that a dry run would leave.
@@ -22,25 +23,57 @@ func idFiles() []string {
 
 // Retention says what is kept.
 type Retention struct {
-	IDsBefore  time.Time // ids of runs that were started before are removed
-	RunsBefore time.Time // so are whole folders of runs; the ledger keeps their events
-	DryRun     bool      // only tell
-	User, Host string    // who removes
+	IDsBefore    time.Time // ids of runs that were started before are removed
+	RunsBefore   time.Time // so are whole folders of runs
+	LedgerBefore time.Time // older events of the ledger are removed; not later than RunsBefore
+	DryRun       bool      // only tell
+	User, Host   string    // who removes
 }
 
 // Purge applies retention. What it removes is in the ledger before it happens;
-// if it was cut short, doing it again removes the rest. The ledger itself, the
-// suppression list, the last finished run and a run under way stay.
-func (w *Workspace) Purge(ctx context.Context, r Retention) (schemas.Purged, error) {
-	p := schemas.Purged{IDsBefore: r.IDsBefore.UTC(), RunsBefore: r.RunsBefore.UTC(), User: r.User, Host: r.Host}
+// if it was cut short, doing it again removes the rest. The suppression list
+// and the last run, finished or not, stay with their events.
+func (w *Workspace) Purge(ctx context.Context, r Retention) (schemas.PurgeResult, error) {
+	p := schemas.PurgeResult{
+		Purged:       schemas.Purged{IDsBefore: r.IDsBefore.UTC(), RunsBefore: r.RunsBefore.UTC(), User: r.User, Host: r.Host},
+		LedgerBefore: r.LedgerBefore.UTC(),
+	}
+	if r.LedgerBefore.After(r.RunsBefore) {
+		return p, schemas.Errorf(schemas.Usage, "the events of a run cannot be removed before its folder")
+	}
 	if err := w.settle(); err != nil {
 		return p, err
 	}
-	entries, err := os.ReadDir(filepath.Join(w.dir, runsDir))
+	cut, begun, err := w.planCut(ctx, r.LedgerBefore)
 	if err != nil {
 		return p, err
 	}
-	var remove []string
+	p.Ledger = cut.CutCount
+	cut.User, cut.Host = r.User, r.Host
+	remove, err := w.old(ctx, r, &p.Purged)
+	if err != nil || r.DryRun {
+		return p, err
+	}
+	if err := errors.Join(w.fence.Check(), durable.RemoveLeftovers(w.dir)); err != nil {
+		return p, err
+	}
+	if len(remove) > 0 {
+		if err := w.append("", schemas.EventPurged, p.Purged); err != nil {
+			return p, err
+		}
+		if err := w.remove(ctx, remove); err != nil {
+			return p, err
+		}
+	}
+	return p, w.cut(cut, begun)
+}
+
+// old lists what is too old in the folders of runs, and counts it.
+func (w *Workspace) old(ctx context.Context, r Retention, p *schemas.Purged) (remove []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(w.dir, runsDir))
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range entries {
 		started, err := time.Parse(runIDLayout, e.Name())
 		if err != nil || !e.IsDir() || len(w.last) > 0 && w.last[0].Run == e.Name() {
@@ -59,7 +92,7 @@ func (w *Workspace) Purge(ctx context.Context, r Retention) (schemas.Purged, err
 		files := count.Files
 		for _, path := range paths {
 			if err := measure(ctx, path, count); err != nil {
-				return p, err
+				return nil, err
 			}
 		}
 		if count.Files == files {
@@ -72,13 +105,7 @@ func (w *Workspace) Purge(ctx context.Context, r Retention) (schemas.Purged, err
 			count.Oldest = e.Name()
 		}
 	}
-	if r.DryRun || len(remove) == 0 {
-		return p, nil
-	}
-	if err := w.append("", schemas.EventPurged, p); err != nil {
-		return p, err
-	}
-	return p, w.remove(ctx, remove)
+	return remove, nil
 }
 
 // measure adds what is at path to count. A folder counts with its files.

@@ -13,11 +13,11 @@ import (
 	"optsweep/schemas/durable"
 )
 
-func (b *bench) purge(r Retention) (schemas.Purged, error) {
+func (b *bench) purge(r Retention) (schemas.PurgeResult, error) {
 	b.t.Helper()
 	w, err := OpenWorkspace(b.disk, b.dir, b.now, ledger.Owner{PID: os.Getpid()})
 	if err != nil {
-		return schemas.Purged{}, err
+		return schemas.PurgeResult{}, err
 	}
 	defer w.Close()
 	return w.Purge(context.Background(), r)

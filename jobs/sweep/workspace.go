@@ -196,6 +196,8 @@ func (w *Workspace) remember(e schemas.Event) error {
 		}
 	case schemas.EventUnflagStarted, schemas.EventUnflagIntent, schemas.EventUnflagApplied, schemas.EventUnflagged:
 		return w.rememberUnflag(e)
+	case schemas.EventLedgerCut:
+		return w.rememberCut(e)
 	}
 	if e.Run != "" {
 		w.last = append(w.last, e)

@@ -108,6 +108,37 @@ func (b *Bench) Run(ctx context.Context) (rep schemas.Report, err error) {
 	})
 }
 
+// Purge applies retention.
+func (b *Bench) Purge(ctx context.Context, r sweep.Retention) (p schemas.PurgeResult, err error) {
+	w, err := sweep.OpenWorkspace(b.Disk, b.Dir, b.Now, ledger.Owner{PID: 1, Host: "test", Job: "test"})
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	return w.Purge(ctx, r)
+}
+
+// Everything is retention of all that may go. Ages are from now.
+func (b *Bench) Everything() sweep.Retention {
+	return sweep.Retention{IDsBefore: b.Clock, RunsBefore: b.Clock, LedgerBefore: b.Clock, User: "ops", Host: "alpha"}
+}
+
+// Restore puts a copy of unit u from before its first flag back in place.
+func (b *Bench) Restore(name string) {
+	u := b.unit(name)
+	u.since = make([]int64, len(u.cells))
+	u.version += 100
+}
+
+// State is the content of the table and how it was written.
+func (b *Bench) State() string {
+	var all string
+	for _, u := range b.units {
+		all += fmt.Sprintln(u.name, u.version, u.since)
+	}
+	return all
+}
+
 // Change makes unit u look as if another program had written it.
 func (b *Bench) Change(name string) { b.unit(name).version += 100 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"regexp"
@@ -16,33 +17,34 @@ import (
 )
 
 func (a *app) purgeCommand() *cobra.Command {
-	var ids, runs, both string
+	var ids, runs, events, all string
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "purge",
-		Short: "Remove the ids and folders of old runs from the workspace",
-		Long: "purge applies retention and says what it removed. Of runs older than --ids it\n" +
-			"removes the ids, the answers to them, and the quarantine: after that, prove and\n" +
-			"verify cannot tell any more what was asked about an id. Of runs older than --runs\n" +
-			"it removes the whole folder, with plan, receipts and report. What is removed\n" +
-			"stands in the ledger before it happens, so that verify can tell it from a loss.\n\n" +
+		Short: "Remove old ids, folders of runs, and events from the workspace",
+		Long: "purge applies retention and says what it removed:\n" +
+			"  --ids     of older runs the ids, the answers to them, and the quarantine: after\n" +
+			"            that, prove and verify cannot tell what was asked about an id\n" +
+			"  --runs    the whole folders of older runs, with plan, receipts and report\n" +
+			"  --ledger  the events of older runs and unflags from the beginning of the\n" +
+			"            ledger: after that, there is no report and no evidence pack of them\n" +
+			"What is removed stands in the ledger before it happens, so that verify can tell it\n" +
+			"from a loss. Make an evidence pack first if somebody may ask for those runs.\n\n" +
 			"Never removed are the suppression list, without which flags would be forgotten,\n" +
-			"the last run, and the ledger itself: its events hold no ids, and every report can\n" +
-			"be made out of them again. Ages are such as 12h, 30d, 2w, 24mo or\n3y; 0d is every run but the last.",
+			"the last run with its events, and a run or an unflag that is not finished, with\n" +
+			"all that came after it. The figures that limits compare with are kept. Ages are\n" +
+			"such as 12h, 30d, 2w, 24mo or 3y; 0d is every run but the last.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if both != "" {
-				ids, runs = both, both
+			if all != "" {
+				ids, runs, events = all, all, all
 			}
 			s := a.system()
-			r := sweep.Retention{DryRun: dryRun}
-			var err error
-			if r.IDsBefore, err = before(s.Now(), "--ids", ids); err != nil {
+			r, err := retention(s.Now(), ids, runs, events)
+			if err != nil {
 				return err
 			}
-			if r.RunsBefore, err = before(s.Now(), "--runs", runs); err != nil {
-				return err
-			}
+			r.DryRun = dryRun
 			job, err := a.loadJob()
 			if err != nil {
 				return err
@@ -54,21 +56,52 @@ func (a *app) purgeCommand() *cobra.Command {
 			if a.output == "json" {
 				return a.printJSON(struct {
 					DryRun bool `json:"dry_run"`
-					schemas.Purged
+					schemas.PurgeResult
 				}{dryRun, p})
 			}
-			printPurged(a.Stdout, p, dryRun)
-			return nil
+			return printPurged(a.Stdout, p, dryRun)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&ids, "ids", "30d", "age of runs whose ids, answers and quarantine are removed")
 	f.StringVar(&runs, "runs", "24mo", "age of runs whose whole folder is removed")
-	f.StringVar(&both, "older-than", "", "sets both --ids and --runs")
+	f.StringVar(&events, "ledger", "", "age of events that are removed from the ledger, at least that of --runs (default: 24mo, or that of --runs if it is more)")
+	f.StringVar(&all, "older-than", "", "sets --ids, --runs and --ledger")
 	f.BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
-	c.MarkFlagsMutuallyExclusive("older-than", "ids")
-	c.MarkFlagsMutuallyExclusive("older-than", "runs")
+	for _, one := range []string{"ids", "runs", "ledger"} {
+		c.MarkFlagsMutuallyExclusive("older-than", one)
+	}
 	return c
+}
+
+// defaultLedger is how long the ledger keeps events without being told.
+const defaultLedger = "24mo"
+
+// retention reads the ages. The events of a run are kept at least as long as
+// its folder, which could not be verified without them.
+func retention(now time.Time, ids, runs, events string) (r sweep.Retention, err error) {
+	if r.IDsBefore, err = before(now, "--ids", ids); err != nil {
+		return r, err
+	}
+	if r.RunsBefore, err = before(now, "--runs", runs); err != nil {
+		return r, err
+	}
+	given := events != ""
+	if !given {
+		events = defaultLedger
+	}
+	if r.LedgerBefore, err = before(now, "--ledger", events); err != nil {
+		return r, err
+	}
+	if !r.LedgerBefore.After(r.RunsBefore) {
+		return r, nil
+	}
+	if given {
+		return r, schemas.Errorf(schemas.Usage, "--ledger %s is less than --runs %s", events, runs).
+			WithHint("the folder of a run cannot be verified without its events: give --ledger at least the age of --runs")
+	}
+	r.LedgerBefore = r.RunsBefore
+	return r, nil
 }
 
 var age = regexp.MustCompile(`^([0-9]{1,5})(h|d|w|mo|y)$`)
@@ -97,7 +130,8 @@ func before(now time.Time, flag, text string) (time.Time, error) {
 	}
 }
 
-func printPurged(w io.Writer, p schemas.Purged, dryRun bool) {
+func printPurged(w io.Writer, p schemas.PurgeResult, dryRun bool) error {
+	b := bufio.NewWriter(w)
 	verb := ifelse(dryRun, "would remove", "removed")
 	for _, x := range []struct {
 		what   string
@@ -108,11 +142,19 @@ func printPurged(w io.Writer, p schemas.Purged, dryRun bool) {
 		{"whole folders", p.RunsBefore, p.Runs},
 	} {
 		if x.Files == 0 {
-			fmt.Fprintf(w, "%s of runs before %s: nothing to remove\n", x.what, x.before.Format(time.RFC3339))
+			fmt.Fprintf(b, "%s of runs before %s: nothing to remove\n", x.what, x.before.Format(time.RFC3339))
 			continue
 		}
-		fmt.Fprintf(w, "%s of runs before %s: %s %s files, %s bytes, of %d runs from %s to %s\n", x.what, x.before.Format(time.RFC3339),
+		fmt.Fprintf(b, "%s of runs before %s: %s %s files, %s bytes, of %d runs from %s to %s\n", x.what, x.before.Format(time.RFC3339),
 			verb, report.Count(x.Files), report.Count(x.Bytes), x.PurgeCount.Runs, x.Oldest, x.Newest)
 	}
-	fmt.Fprintln(w, "kept: the ledger and the suppression list")
+	if l := p.Ledger; l.Events == 0 {
+		fmt.Fprintf(b, "events of the ledger before %s: nothing to remove\n", p.LedgerBefore.Format(time.RFC3339))
+	} else {
+		fmt.Fprintf(b, "events of the ledger before %s: %s %s events, %s bytes, from %s to %s, of %d runs%s%s\n", p.LedgerBefore.Format(time.RFC3339),
+			verb, report.Count(l.Events), report.Count(l.Bytes), l.Since.Format(time.RFC3339), l.Until.Format(time.RFC3339),
+			l.Runs, ifelse(l.Runs > 0, fmt.Sprintf(" from %s to %s", l.Oldest, l.Newest), ""), ifelse(l.Unflags > 0, fmt.Sprintf(" and %d unflags", l.Unflags), ""))
+	}
+	fmt.Fprintln(b, "kept: the suppression list and all later events of the ledger")
+	return b.Flush()
 }

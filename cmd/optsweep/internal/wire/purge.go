@@ -11,7 +11,7 @@ import (
 )
 
 // Purge applies retention to the job's workspace.
-func Purge(ctx context.Context, s System, job *config.Job, r sweep.Retention) (p schemas.Purged, err error) {
+func Purge(ctx context.Context, s System, job *config.Job, r sweep.Retention) (p schemas.PurgeResult, err error) {
 	me := s.owner(job)
 	r.User, r.Host = userName(), me.Host
 	workspace, err := sweep.OpenWorkspace(durable.Disk{}, job.Workspace, s.Now, me)
