@@ -20,8 +20,9 @@ func (a *app) unflagCommand() *cobra.Command {
 		Short: "Take one id, from standard input, off the suppression list and clear its flags",
 		Long: "unflag reads one id from standard input, never from an argument. It takes the id\n" +
 			"off the suppression list and clears opted_out_since in its rows, in all tables of\n" +
-			"the job. Nothing else ever clears a flag. Who did it, when and why is in the\n" +
-			"ledger for good, under the id's pseudonym, so the reason must not name the person.\n\n" +
+			"the job. Nothing else ever clears a flag. Who did it, when and why stays in the\n" +
+			"ledger until retention removes it (see optsweep purge), under the id's pseudonym,\n" +
+			"so the reason must not name the person.\n\n" +
 			"It does not change what the operator knows: " + flaggedAgain + ".\n" +
 			"An unflag that was cut short is completed by the same command with the same id.",
 		Args: fromStdin,
