@@ -91,7 +91,7 @@ type TableExtracted struct {
 // BadCell is one quarantined cell, as an example.
 type BadCell struct {
 	Unit      string `json:"unit"`
-	Row       int64  `json:"row"` // from 0
+	Row       int64  `json:"row"` // from 0; NoRow where cells have no place
 	Reason    Reason `json:"reason"`
 	Pseudonym string `json:"pseudonym"`
 }

@@ -10,6 +10,19 @@ type Unit struct {
 	Version  string `json:"version"`  // opaque; differs when the content may differ
 	Rows     int64  `json:"rows"`
 	Bytes    int64  `json:"bytes"`
+
+	// Where a service bills by bytes: for reading the ids, and at the most for
+	// writing the flags.
+	ScanBytes     int64 `json:"scan_bytes,omitempty"`
+	WriteBytesMax int64 `json:"write_bytes_max,omitempty"`
+
+	Run RunRef `json:"run,omitzero"` // that treats the unit; zero in a plan
+}
+
+// RunRef names a run.
+type RunRef struct {
+	ID        string `json:"id"`
+	StartedMS int64  `json:"started_ms"` // Unix time in ms
 }
 
 // UnitFailure is a unit that could not be treated, and why.
@@ -20,10 +33,42 @@ type UnitFailure struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// Cells are consecutive cells of an id column.
+// Cells are consecutive cells of an id column, or distinct ones with the
+// number of cells that are like each.
 type Cells struct {
-	First  int64    // row of Values[0] in its unit, from 0
+	First  int64    // row of Values[0] in its unit, from 0; NoRow: they have no place
 	Values [][]byte // nil for NULL; valid only until the callback returns
+	Counts []int64  // cells like each of Values, from 1; nil: one each
+}
+
+// NoRow is the row of a cell that has no place in its unit.
+const NoRow = -1
+
+// Count is the number of cells that are like Values[i].
+func (c Cells) Count(i int) int64 {
+	if c.Counts == nil {
+		return 1
+	}
+	return c.Counts[i]
+}
+
+// Row is the row of Values[i], or NoRow.
+func (c Cells) Row(i int) int64 {
+	if c.First == NoRow {
+		return NoRow
+	}
+	return c.First + int64(i)
+}
+
+// Rows is the number of all cells.
+func (c Cells) Rows() (n int64) {
+	if c.Counts == nil {
+		return int64(len(c.Values))
+	}
+	for _, count := range c.Counts {
+		n += count
+	}
+	return n
 }
 
 // OptOut is an id that an operator lists as opted out.
@@ -65,4 +110,8 @@ type Receipt struct {
 	Confirmed     int64  `json:"rows_confirmed"`         // flags counted by reading the new file back
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
+
+	Removed int64  `json:"rows_removed,omitempty"` // opted-out rows that are no longer there
+	Job     string `json:"job,omitempty"`          // id of the job that changed the unit
+	Billed  int64  `json:"bytes_billed,omitempty"` // for it
 }

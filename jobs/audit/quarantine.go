@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"optsweep/jobs/idset"
 	"optsweep/jobs/sweep"
@@ -129,12 +130,12 @@ func rejected(c schemas.Checked) map[schemas.Reason]int64 {
 // quarantineFile compares the rows of one unit with what was counted in it.
 func (a *auditor) quarantineFile(path string, u schemas.Unit, want map[schemas.Reason]int64) (rows int64, err error) {
 	got := map[schemas.Reason]int64{}
-	err = readCSV(path, func(table, unit string, reason schemas.Reason, _ string) error {
+	err = readCSV(path, func(table, unit string, reason schemas.Reason, _ string, n int64) error {
 		if table != u.Table || unit != u.Name {
 			return fmt.Errorf("row %d is of another unit", rows+1)
 		}
-		rows++
-		got[reason]++
+		rows += n
+		got[reason] += n
 		return a.ctx.Err()
 	})
 	if errors.Is(err, fs.ErrNotExist) && equal(want, nil) {
@@ -150,8 +151,8 @@ func (a *auditor) quarantineFile(path string, u schemas.Unit, want map[schemas.R
 // counted: an id can stand in many rows.
 func (a *auditor) rejectedFile(path string, want map[schemas.Reason]int64) (rows int64, err error) {
 	got, seen := map[schemas.Reason]int64{}, map[string]bool{}
-	err = readCSV(path, func(_, _ string, reason schemas.Reason, cell string) error {
-		rows++
+	err = readCSV(path, func(_, _ string, reason schemas.Reason, cell string, n int64) error {
+		rows += max(n, 1) // an id whose rows could not be read still counts
 		if !seen[cell] {
 			seen[cell] = true
 			got[reason]++
@@ -178,7 +179,8 @@ func countsText(m map[schemas.Reason]int64) string {
 }
 
 // readCSV passes on the rows of a quarantine file.
-func readCSV(path string, each func(table, unit string, reason schemas.Reason, cell string) error) error {
+// Older ones have a line for each row and do not count rows.
+func readCSV(path string, each func(table, unit string, reason schemas.Reason, cell string, rows int64) error) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -191,7 +193,7 @@ func readCSV(path string, each func(table, unit string, reason schemas.Reason, c
 		return err
 	}
 	table, unit := slices.Index(header, "table"), slices.Index(header, "unit")
-	reason, cell := slices.Index(header, "reason"), slices.Index(header, "cell")
+	reason, cell, rows := slices.Index(header, "reason"), slices.Index(header, "cell"), slices.Index(header, "rows")
 	if table < 0 || unit < 0 || reason < 0 || cell < 0 {
 		return errors.New("it has not the columns of a quarantine file")
 	}
@@ -203,7 +205,13 @@ func readCSV(path string, each func(table, unit string, reason schemas.Reason, c
 		if err != nil {
 			return err
 		}
-		if err := each(row[table], row[unit], schemas.Reason(row[reason]), row[cell]); err != nil {
+		n := int64(1)
+		if rows >= 0 {
+			if n, err = strconv.ParseInt(row[rows], 10, 64); err != nil || n < 0 {
+				return fmt.Errorf("%q is no number of rows", row[rows])
+			}
+		}
+		if err := each(row[table], row[unit], schemas.Reason(row[reason]), row[cell], n); err != nil {
 			return err
 		}
 	}

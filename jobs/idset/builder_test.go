@@ -263,7 +263,7 @@ func TestCollector(t *testing.T) {
 	b := NewBuilder(Options{Spill: dir})
 	defer b.Close()
 	var bad []string
-	c := NewCollector(rules, b, func(row int64, reason schemas.Reason, cell []byte) error {
+	c := NewCollector(rules, b, func(row, _ int64, reason schemas.Reason, cell []byte) error {
 		bad = append(bad, fmt.Sprintf("%d %s %d", row, reason, len(cell)))
 		return nil
 	})
@@ -308,7 +308,7 @@ func TestCollectorIsUsableFromManyGoroutines(t *testing.T) {
 		b := NewBuilder(Options{Spill: dir})
 		defer b.Close()
 		var rows int64
-		c := NewCollector(rules, b, func(row int64, _ schemas.Reason, _ []byte) error { rows += row; return nil })
+		c := NewCollector(rules, b, func(row, _ int64, _ schemas.Reason, _ []byte) error { rows += row; return nil })
 		var wg sync.WaitGroup
 		for w := range workers {
 			wg.Go(func() {
@@ -342,7 +342,7 @@ func TestCollectorIsUsableFromManyGoroutines(t *testing.T) {
 func TestCollectorStopsWhenQuarantineFails(t *testing.T) {
 	b := NewBuilder(Options{Spill: t.TempDir()})
 	defer b.Close()
-	c := NewCollector(rules, b, func(int64, schemas.Reason, []byte) error { return errFault })
+	c := NewCollector(rules, b, func(_, _ int64, _ schemas.Reason, _ []byte) error { return errFault })
 	if err := c.Add(schemas.Cells{Values: [][]byte{[]byte("x")}}); !errors.Is(err, errFault) {
 		t.Fatalf("got %v", err)
 	}

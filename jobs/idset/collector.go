@@ -47,12 +47,17 @@ func (c *Counts) Check() error {
 	return nil
 }
 
+// BadCell is told of a cell, or of n cells that are alike, without a valid id.
+// row is schemas.NoRow where cells have no place. The cell is valid until it
+// returns.
+type BadCell func(row, n int64, reason schemas.Reason, cell []byte) error
+
 // Collector validates the cells of one unit, counts them and hands the valid
 // ids to a Builder.
 type Collector struct {
 	rules schemas.Rules
 	to    *Builder
-	onBad func(row int64, reason schemas.Reason, cell []byte) error
+	onBad BadCell
 	stage sync.Pool // of *[stageSize]schemas.ID
 
 	mu     sync.Mutex
@@ -63,9 +68,8 @@ type Collector struct {
 const stageSize = 512
 
 // NewCollector makes a Collector. onBad (may be nil) is called for each cell
-// that is neither NULL nor a valid id, one call at a time; the cell is valid
-// until it returns.
-func NewCollector(rules schemas.Rules, to *Builder, onBad func(row int64, reason schemas.Reason, cell []byte) error) *Collector {
+// that is neither NULL nor a valid id, one call at a time.
+func NewCollector(rules schemas.Rules, to *Builder, onBad BadCell) *Collector {
 	return &Collector{
 		rules: rules,
 		to:    to,
@@ -79,24 +83,25 @@ func NewCollector(rules schemas.Rules, to *Builder, onBad func(row int64, reason
 func (c *Collector) Add(cells schemas.Cells) error {
 	stage := c.stage.Get().(*[stageSize]schemas.ID)
 	defer c.stage.Put(stage)
-	counts := Counts{Rows: int64(len(cells.Values))}
+	counts := Counts{Rows: cells.Rows()}
 	n := 0
 	for i, cell := range cells.Values {
+		like := cells.Count(i)
 		if cell == nil {
-			counts.Nulls++
+			counts.Nulls += like
 			continue
 		}
 		id, repaired, reason := c.rules.Parse(cell)
 		if reason != schemas.Valid {
-			counts.malformed(reason, 1)
-			if err := c.bad(cells.First+int64(i), reason, cell); err != nil {
+			counts.malformed(reason, like)
+			if err := c.bad(cells.Row(i), like, reason, cell); err != nil {
 				return err
 			}
 			continue
 		}
-		counts.Valid++
+		counts.Valid += like
 		if repaired {
-			counts.Repaired++
+			counts.Repaired += like
 		}
 		stage[n] = id
 		if n++; n == stageSize {
@@ -115,13 +120,13 @@ func (c *Collector) Add(cells schemas.Cells) error {
 	return nil
 }
 
-func (c *Collector) bad(row int64, reason schemas.Reason, cell []byte) error {
+func (c *Collector) bad(row, n int64, reason schemas.Reason, cell []byte) error {
 	if c.onBad == nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.onBad(row, reason, cell)
+	return c.onBad(row, n, reason, cell)
 }
 
 // Counts returns what was counted so far, or an error if a row got lost.

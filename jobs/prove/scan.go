@@ -91,18 +91,18 @@ func newLook(id schemas.ID, rules schemas.Rules) look {
 func (l look) unit(ctx context.Context, t Table, u schemas.Unit) (p schemas.ProofUnit, rows int64, err error) {
 	p = schemas.ProofUnit{Table: t.Name, Unit: u.Name, Version: u.Version, Rows: []int64{}}
 	err = t.Source.Scan(ctx, u, func(c schemas.Cells) error {
-		rows += int64(len(c.Values))
+		rows += c.Rows()
 		for i, cell := range c.Values {
 			holds, misspelt := l.holds(cell)
 			if !holds {
 				continue
 			}
-			p.Count++
+			p.Count += c.Count(i)
 			if misspelt {
-				p.Misspelt++
+				p.Misspelt += c.Count(i)
 			}
-			if len(p.Rows) < maxRows {
-				p.Rows = append(p.Rows, c.First+int64(i))
+			if row := c.Row(i); len(p.Rows) < maxRows && row != schemas.NoRow {
+				p.Rows = append(p.Rows, row)
 			}
 		}
 		return ctx.Err()

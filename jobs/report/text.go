@@ -78,7 +78,11 @@ func writeTables(b *bytes.Buffer, r schemas.Report) {
 			fmt.Fprintf(b, "  %-18s %s\n", reason, Count(x.Malformed[reason]))
 		}
 		if x.Example != nil {
-			fmt.Fprintf(b, "  for example row %d of %s: %s, shown as %s\n", x.Example.Row, x.Example.Unit, x.Example.Reason, x.Example.Pseudonym)
+			at := "a cell"
+			if x.Example.Row != schemas.NoRow {
+				at = fmt.Sprintf("row %d", x.Example.Row)
+			}
+			fmt.Fprintf(b, "  for example %s of %s: %s, shown as %s\n", at, x.Example.Unit, x.Example.Reason, x.Example.Pseudonym)
 		}
 		if x.Repaired > 0 {
 			fmt.Fprintf(b, "  checked all the same: %s ids with white space around them\n", Count(x.Repaired))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"optsweep/schemas"
 )
@@ -54,7 +55,10 @@ func (r *run) plan(ctx context.Context) error {
 		sum.Units += len(t.Units)
 		sum.Rows += t.Rows
 		sum.Bytes += t.Bytes
-		p.Units = append(p.Units, t.Units...)
+		for _, u := range t.Units {
+			u.Run = refOf(r.id)
+			p.Units = append(p.Units, u)
+		}
 	}
 	for _, hit := range r.job.Limits.rowDrops(tables, r.past()) {
 		if err := r.exceeded(hit); err != nil {
@@ -108,4 +112,13 @@ func list(ctx context.Context, tables []Table) ([]schemas.PlanTable, error) {
 		listed[i] = p
 	}
 	return listed, nil
+}
+
+// refOf names a run by its id, which is made of its start.
+func refOf(id string) schemas.RunRef {
+	ref := schemas.RunRef{ID: id}
+	if started, err := time.Parse(runIDLayout, id); err == nil {
+		ref.StartedMS = started.UnixMilli()
+	}
+	return ref
 }

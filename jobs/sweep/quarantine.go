@@ -11,8 +11,9 @@ import (
 )
 
 // quarantine lists the cells of one unit that are no valid ids: a CSV file
-// with the columns table, unit, row (from 0), reason and cell (a pseudonym).
-// The file is made with the first bad cell.
+// with the columns table, unit, row (from 0; empty where rows have no place),
+// reason, cell (a pseudonym), and rows that are alike. The file is made with
+// the first bad cell.
 type quarantine struct {
 	disk       durable.Disk
 	path       string
@@ -29,7 +30,7 @@ func newQuarantine(disk durable.Disk, path string, u schemas.Unit, p schemas.Pse
 	return &quarantine{disk: disk, path: path, unit: u, pseudonyms: p}
 }
 
-func (q *quarantine) add(row int64, reason schemas.Reason, cell []byte) error {
+func (q *quarantine) add(row, n int64, reason schemas.Reason, cell []byte) error {
 	name := q.pseudonyms.Cell(cell)
 	if q.file == nil {
 		if err := q.create(); err != nil {
@@ -37,22 +38,26 @@ func (q *quarantine) add(row int64, reason schemas.Reason, cell []byte) error {
 		}
 		q.example = &schemas.BadCell{Unit: q.unit.Name, Row: row, Reason: reason, Pseudonym: name}
 	}
-	return q.csv.Write([]string{q.unit.Table, q.unit.Name, strconv.FormatInt(row, 10), string(reason), name})
+	return q.write(q.unit, row, n, reason, name)
 }
 
-// addID lists a row with an id that has no verdict. Of an id whose rows could
-// not be read the unit is empty and the row negative.
-func (q *quarantine) addID(u schemas.Unit, row int64, reason schemas.Reason, pseudonym string) error {
+// addID lists a row, or n rows that are alike, with an id that has no verdict.
+// Of an id whose rows could not be read the unit is empty and n is 0.
+func (q *quarantine) addID(u schemas.Unit, row, n int64, reason schemas.Reason, pseudonym string) error {
 	if q.file == nil {
 		if err := q.create(); err != nil {
 			return err
 		}
 	}
+	return q.write(u, row, n, reason, pseudonym)
+}
+
+func (q *quarantine) write(u schemas.Unit, row, n int64, reason schemas.Reason, pseudonym string) error {
 	at := ""
-	if row >= 0 {
+	if row != schemas.NoRow {
 		at = strconv.FormatInt(row, 10)
 	}
-	return q.csv.Write([]string{u.Table, u.Name, at, string(reason), pseudonym})
+	return q.csv.Write([]string{u.Table, u.Name, at, string(reason), pseudonym, strconv.FormatInt(n, 10)})
 }
 
 func (q *quarantine) create() (err error) {
@@ -64,7 +69,7 @@ func (q *quarantine) create() (err error) {
 	}
 	q.buf = bufio.NewWriterSize(q.file, 1<<16)
 	q.csv = csv.NewWriter(q.buf)
-	return q.csv.Write([]string{"table", "unit", "row", "reason", "cell"})
+	return q.csv.Write([]string{"table", "unit", "row", "reason", "cell", "rows"})
 }
 
 // publish puts the file in place if there is one.

@@ -41,7 +41,7 @@ func (r *run) writeRejected(ctx context.Context, done map[int64]answered) error 
 	}
 	for n, found := range l.found {
 		if !found { // in units that failed meanwhile
-			if err := l.to.addID(schemas.Unit{}, -1, l.rejected[n].Reason, l.rejected[n].Pseudonym); err != nil {
+			if err := l.to.addID(schemas.Unit{}, schemas.NoRow, 0, l.rejected[n].Reason, l.rejected[n].Pseudonym); err != nil {
 				return err
 			}
 		}
@@ -98,10 +98,10 @@ func (l *locator) units(ctx context.Context) error {
 func (l *locator) unit(ctx context.Context, u schemas.Unit) error {
 	var listErr error
 	err := l.run.source(u.Table).Scan(ctx, u, func(c schemas.Cells) error {
-		l.run.deps.Progress.Add(int64(len(c.Values)))
+		l.run.deps.Progress.Add(c.Rows())
 		l.set.SinceEach(c.Values, func(i int, n int64) {
 			l.found[n] = true
-			listErr = errors.Join(listErr, l.to.addID(u, c.First+int64(i), l.rejected[n].Reason, l.rejected[n].Pseudonym))
+			listErr = errors.Join(listErr, l.to.addID(u, c.Row(i), c.Count(i), l.rejected[n].Reason, l.rejected[n].Pseudonym))
 		})
 		return errors.Join(listErr, ctx.Err())
 	})

@@ -174,15 +174,27 @@ func (r *run) unfit(ctx context.Context) (string, error) {
 		if r.failed[keyOf(u)] {
 			continue
 		}
-		version, err := r.source(u.Table).Version(ctx, u)
+		same, err := r.same(ctx, u, passes)
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		if err != nil || !slices.Contains(versions(u, passes), version) {
+		if err != nil || !same {
 			return fmt.Sprintf("%s, %s has changed since it was planned", u.Table, u.Name), nil
 		}
 	}
 	return "", nil
+}
+
+// same tells whether a unit is still what the run has planned or made of it.
+func (r *run) same(ctx context.Context, u schemas.Unit, passes []applied) (bool, error) {
+	source := r.source(u.Table)
+	if p, ok := source.(Pinner); ok {
+		if pinned, err := p.Pinned(ctx, u); pinned || err != nil {
+			return pinned, err
+		}
+	}
+	version, err := source.Version(ctx, u)
+	return slices.Contains(versions(u, passes), version), err
 }
 
 // start makes a new run.

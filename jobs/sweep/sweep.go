@@ -33,6 +33,15 @@ type Source interface {
 	Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cells) error) error
 }
 
+// Pinner is a Source whose units are copied when a run first scans them: what
+// the run scans and flags is that copy, whatever happens to the table since.
+// The rows that Plan gives are those of the moment; Scan answers itself for
+// giving all that were copied.
+type Pinner interface {
+	// Pinned tells whether the unit was copied for its run.
+	Pinned(ctx context.Context, u schemas.Unit) (bool, error)
+}
+
 // Target writes one table.
 type Target interface {
 	// RemoveLeftovers clears away what a killed Apply left beside the units.
@@ -40,7 +49,8 @@ type Target interface {
 	// Apply flags the rows for which since knows a time (Unix ms). It never
 	// clears a flag or moves one to a later time. Before the change becomes
 	// visible it calls commit with the receipt and gives up if that fails. It
-	// fails, with nothing changed, if the unit is no longer at u.Version.
+	// fails, with nothing changed, if the unit is neither pinned nor at
+	// u.Version any more.
 	// Applying the same flags again changes nothing.
 	Apply(ctx context.Context, u schemas.Unit, since func(cell []byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error)
 }

@@ -248,11 +248,11 @@ func TestRejectedIDsAreUnverifiableNotClear(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := "table,unit,row,reason,cell\n" +
-		"crm,a,1,operator_rejected," + one + "\n" +
-		"crm,a,28,operator_rejected," + both + "\n" +
-		"crm,b,8,operator_rejected," + both + "\n" +
-		"crm,b,43,operator_rejected," + both + "\n"
+	want := "table,unit,row,reason,cell,rows\n" +
+		"crm,a,1,operator_rejected," + one + ",1\n" +
+		"crm,a,28,operator_rejected," + both + ",1\n" +
+		"crm,b,8,operator_rejected," + both + ",1\n" +
+		"crm,b,43,operator_rejected," + both + ",1\n"
 	data, err := os.ReadFile(filepath.Join(b.dir, runsDir, rep.Run, RejectedFile()))
 	if err != nil || string(data) != want {
 		t.Errorf("%q, %v; want %q", data, err, want)
