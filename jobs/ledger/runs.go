@@ -1,6 +1,10 @@
 package ledger
 
-import "optsweep/schemas"
+import (
+	"encoding/json"
+
+	"optsweep/schemas"
+)
 
 // Run is what a ledger holds of one run.
 type Run struct {
@@ -74,4 +78,12 @@ func (g *Grouper) Finish() error {
 		}
 	}
 	return nil
+}
+
+// Position is where the run's last event stands in the ledger. Its hash is
+// made from the event, which is written in one way only.
+func (r Run) Position() (Head, error) {
+	e := r.Events[len(r.Events)-1]
+	body, err := json.Marshal(e)
+	return Head{Seq: e.Seq, Hash: hashOf(body)}, err
 }

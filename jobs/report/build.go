@@ -12,7 +12,15 @@ import (
 // Build folds the ledger's events of one run into its report. Events of other
 // runs are passed over.
 func Build(run string, events []schemas.Event) (schemas.Report, error) {
-	b := builder{
+	b, err := fold(run, events)
+	if err != nil {
+		return schemas.Report{}, err
+	}
+	return b.report, nil
+}
+
+func fold(run string, events []schemas.Event) (*builder, error) {
+	b := &builder{
 		report: schemas.Report{Schema: schemas.ReportSchema, Run: run, Tables: []schemas.TableReport{}, Failures: []schemas.UnitFailed{}, Overrides: []schemas.LimitOverridden{}},
 		tables: map[string]int{}, reapplied: map[unitKey]schemas.Receipt{},
 	}
@@ -21,14 +29,14 @@ func Build(run string, events []schemas.Event) (schemas.Report, error) {
 			continue
 		}
 		if err := b.add(e); err != nil {
-			return schemas.Report{}, fmt.Errorf("event %d (%s): %w", e.Seq, e.Type, err)
+			return nil, fmt.Errorf("event %d (%s): %w", e.Seq, e.Type, err)
 		}
 	}
 	if b.report.StartedAt.IsZero() {
-		return schemas.Report{}, fmt.Errorf("the ledger knows no run %s", run)
+		return nil, fmt.Errorf("the ledger knows no run %s", run)
 	}
 	b.finish()
-	return b.report, nil
+	return b, nil
 }
 
 // Marshal gives the bytes of report.json.

@@ -6,9 +6,17 @@ import "optsweep/schemas"
 // that is known of it says otherwise, it is then interrupted: whether its
 // process lives, the ledger does not tell.
 func Of(run string, events []schemas.Event, ended bool) (schemas.Report, error) {
-	rep, err := Build(run, events)
-	if err == nil && !ended && events[len(events)-1].Type != schemas.EventRunInterrupted {
-		rep.Status = schemas.StatusInterrupted
+	b, err := of(run, events, ended)
+	if err != nil {
+		return schemas.Report{}, err
 	}
-	return rep, err
+	return b.report, nil
+}
+
+func of(run string, events []schemas.Event, ended bool) (*builder, error) {
+	b, err := fold(run, events)
+	if err == nil && !ended && events[len(events)-1].Type != schemas.EventRunInterrupted {
+		b.report.Status = schemas.StatusInterrupted
+	}
+	return b, err
 }
