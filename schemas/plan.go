@@ -56,4 +56,10 @@ type PlanEstimate struct {
 	UnitsChanged int   `json:"units_changed"` // not as the last finished run left them, or new
 	BytesChanged int64 `json:"bytes_changed"` // of those: what will most likely be written
 	BytesMax     int64 `json:"bytes_max"`     // of all units: no more than this is written
+	// Where a service bills by bytes: for reading the ids, surely, and at the
+	// most for writing flags and reading them back.
+	ScanBytes     int64   `json:"scan_bytes,omitempty"`
+	ScanUSD       float64 `json:"scan_usd,omitempty"`
+	WriteBytesMax int64   `json:"write_bytes_max,omitempty"`
+	WriteUSDMax   float64 `json:"write_usd_max,omitempty"`
 }

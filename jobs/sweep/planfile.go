@@ -20,6 +20,7 @@ import (
 type Pace struct {
 	BatchIDs     int     // ids in one batch
 	BatchSeconds float64 // per batch; assumed as long as none was measured
+	USDPerTiB    float64 // price of bytes that are billed; 0: nothing is
 }
 
 // MakePlan lists what a run of job would treat and estimates how much work
@@ -59,6 +60,8 @@ func estimate(tables []schemas.PlanTable, past history, config string, pace Pace
 		e.Rows += t.Rows
 		e.Bytes += t.Bytes
 		for _, u := range t.Units {
+			e.ScanBytes += u.ScanBytes
+			e.WriteBytesMax += u.WriteBytesMax
 			if left[keyOf(u)] != u.Version {
 				e.UnitsChanged++
 				e.BytesChanged += u.Bytes
@@ -74,6 +77,10 @@ func estimate(tables []schemas.PlanTable, past history, config string, pace Pace
 	}
 	if past.BatchSeconds > 0 {
 		e.BatchBasis, e.BatchSeconds = schemas.BasisLastRun, past.BatchSeconds
+	}
+	if pace.USDPerTiB > 0 {
+		e.ScanUSD = float64(e.ScanBytes) / (1 << 40) * pace.USDPerTiB
+		e.WriteUSDMax = float64(e.WriteBytesMax) / (1 << 40) * pace.USDPerTiB
 	}
 	size := int64(pace.BatchIDs)
 	e.Batches = (e.DistinctIDs - e.KnownIDs + size - 1) / size

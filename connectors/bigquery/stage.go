@@ -1,0 +1,153 @@
+package bigquery
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"cloud.google.com/go/bigquery"
+
+	"optsweep/schemas"
+)
+
+// stageSQL is the statement that stages the distinct cells of a source with
+// the flags that they have.
+func (t *Table) stageSQL(ctx context.Context, s source, m *bigquery.TableMetadata) (string, error) {
+	switch t.Write.Mode {
+	case Column:
+		has, err := t.flagColumn(m)
+		if err != nil {
+			return "", err
+		}
+		if !has {
+			return s.stageColumn(""), nil
+		}
+		return s.stageColumn(t.Write.Column), nil
+	case Suppression:
+		_, found, err := t.c.metadata(ctx, t.suppression())
+		if err != nil {
+			return "", err
+		}
+		if found {
+			return s.stageSuppression(t.suppression(), string(t.Scope)), nil
+		}
+	}
+	return s.stageColumn(""), nil
+}
+
+// stage makes sure that the cells of a unit are staged for its run, and
+// returns where and how many. What is staged is one snapshot of the source.
+func (t *Table) stage(ctx context.Context, u schemas.Unit) (TableRef, stagedTotals, error) {
+	staged := t.staging(u, "ids")
+	s, err := t.of(u)
+	if err != nil {
+		return staged, stagedTotals{}, err
+	}
+	_, found, err := t.c.metadata(ctx, staged)
+	if err != nil {
+		return staged, stagedTotals{}, err
+	}
+	if !found {
+		if err := t.fill(ctx, u, s, staged); err != nil {
+			return staged, stagedTotals{}, err
+		}
+	}
+	if err := t.c.expire(ctx, staged); err != nil {
+		return staged, stagedTotals{}, err
+	}
+	var sum stagedTotals
+	err = t.c.ask(ctx, "count staged ids", totals(staged), &sum)
+	return staged, sum, err
+}
+
+// stagedTotals says what a staging table holds.
+type stagedTotals struct {
+	Cells int64 // distinct, NULL included
+	Total int64 // cells of the source
+}
+
+func (t *Table) fill(ctx context.Context, u schemas.Unit, s source, staged TableRef) error {
+	before, err := t.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	sql, err := t.stageSQL(ctx, s, before)
+	if err != nil {
+		return err
+	}
+	if _, err := t.c.price(ctx, "staging ids of "+t.Table, sql); err != nil {
+		return err
+	}
+	done, err := t.c.do(ctx, work{id: t.name(u, "stage"), step: "stage", run: t.run(u), sql: sql, dst: &staged, cluster: colID})
+	if err != nil {
+		return err
+	}
+	t.c.Log.Info("staged the ids of a table", "table", t.Table, "unit", u.Name, "job", done.job, "bytes_billed", done.billed)
+	return nil
+}
+
+// whole compares what was staged with the number of rows that the table was
+// planned with, if nobody has changed the table since: with row-level security
+// a query sees only some of them, without a word.
+func (t *Table) whole(ctx context.Context, u schemas.Unit, sum stagedTotals) error {
+	s, err := t.of(u)
+	if err != nil || sum.Total == u.Rows || len(s.predicates) > 0 || !s.simple() || strings.Contains(u.Version, "-streaming-") {
+		return err
+	}
+	m, err := t.inspect(ctx)
+	if err != nil || m == nil || m.Type != bigquery.RegularTable || t.version(m, u.Rows) != u.Version {
+		return err
+	}
+	return schemas.Errorf(schemas.Integrity, "%s has %d rows, but a query sees %d of them", t.Ref, u.Rows, sum.Total).
+		WithHint("row-level security may hide the others: let the service account see all rows")
+}
+
+// Pinned tells whether the unit was copied for its run, so that changes of the
+// table do not matter to the run any more.
+func (t *Table) Pinned(ctx context.Context, u schemas.Unit) (bool, error) {
+	if u.Run.ID == "" {
+		return false, nil
+	}
+	_, found, err := t.c.metadata(ctx, t.staging(u, "ids"))
+	return found, err
+}
+
+// Scan gives every distinct cell of a unit once, with the number of cells that
+// are like it, in no order. They are those of the moment at which the run first
+// scanned the unit. It is an error if they are not all read.
+func (t *Table) Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cells) error) error {
+	staged, want, err := t.stage(ctx, u)
+	if err != nil {
+		return err
+	}
+	if err := t.whole(ctx, u, want); err != nil {
+		return err
+	}
+	return t.c.scan(ctx, staged, want, func(b batch) error {
+		return yield(schemas.Cells{First: schemas.NoRow, Values: b.ids, Counts: b.counts})
+	})
+}
+
+// scan reads a staging table, all of it.
+func (c *Client) scan(ctx context.Context, staged TableRef, want stagedTotals, yield func(batch) error) error {
+	var got stagedTotals
+	var yieldErr error
+	err := c.readStaged(ctx, staged, func(b batch) error {
+		for _, n := range b.counts {
+			got.Total += n
+		}
+		got.Cells += int64(len(b.ids))
+		yieldErr = yield(b)
+		return yieldErr
+	})
+	switch {
+	case yieldErr != nil:
+		return yieldErr
+	case err != nil:
+		return explain(err, "read %s", staged)
+	case got != want:
+		return errors.Join(ctx.Err(), schemas.Errorf(schemas.Integrity, "%d distinct ids of %d rows were read from %s, it holds %d of %d", got.Cells, got.Total, staged, want.Cells, want.Total).
+			WithHint("run the same command again"))
+	}
+	return nil
+}
