@@ -1,4 +1,4 @@
-.PHONY: build test race bench bench-parquet soak kill ci
+.PHONY: build test race bench bench-parquet bench-bigquery bigquery-demo emulator soak kill ci
 
 build:            ## the program, static
 	CGO_ENABLED=0 go build -trimpath -o bin/optsweep ./cmd/optsweep
@@ -14,6 +14,15 @@ bench:            ## rates of the operator's two sides, of the opt-out log and o
 
 bench-parquet:    ## column append against a copy and a full rewrite
 	go test -run '^$$' -bench . ./connectors/parquet/...
+
+emulator:         ## the BigQuery emulator that tests and demo use: some minutes, once
+	BQ_EMULATOR_BIN=build go test -count=1 -run TestMerge ./connectors/bigquery/bqtest
+
+bigquery-demo:    ## the whole job over tables of the BigQuery emulator, with all that it prints
+	BQ_EMULATOR_BIN=build go test -count=1 -timeout 30m -run TestBigQueryJob -v ./cmd/optsweep
+
+bench-bigquery:   ## rows per second of staging, reading and writing back, against the emulator
+	BQ_EMULATOR_BIN=build go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./connectors/bigquery
 
 soak:             ## ten minutes of load on the embedded operator with hot reloads
 	go test -run Soak -v -timeout 30m ./connectors/embedded -soak 10m

@@ -20,7 +20,8 @@ type Job struct {
 	Operator    Operator
 	Workspace   string // folder for everything a run leaves behind
 	Limits      Limits
-	Tables      []Table // at least one, with distinct names
+	BigQuery    BigQuery // connection; zero unless a table is there
+	Tables      []Table  // at least one, with distinct names
 }
 
 // Rules are the rules for the ids of this job.
@@ -73,11 +74,49 @@ const (
 	DefaultMaxDuration    = 20 * time.Hour
 )
 
-// Table is one thing to reconcile.
+// BigQuery says how BigQuery is reached, and what may be spent there.
+type BigQuery struct {
+	Project      string        // runs and pays for the jobs
+	Reservation  string        // projects/P/locations/L/reservations/R; may be empty
+	MaxBytes     int64         // that one statement may be billed for
+	USDPerTiB    float64       // what that costs, for plans
+	JobTimeout   time.Duration // of one statement
+	Expiry       time.Duration // of staging tables
+	KeyFile      string        // of a service account; empty: application default credentials
+	Impersonate  string        // service account to act as; may be empty
+	Endpoint     string        // REST; empty: Google's
+	GRPCEndpoint string        // Storage APIs, host and port; empty: Google's
+	Insecure     bool          // endpoints of this machine without TLS and credentials
+	Runs         string        // dataset for the run tables, "project.dataset"; empty: none
+	Location     string        // of Runs, and of tables that name none
+	Staging      string        // for Runs, and for tables that name none
+}
+
+// Defaults of a BigQuery connection.
+const (
+	DefaultMaxBytesBilled = 1 << 40
+	DefaultUSDPerTiB      = 6.25
+	DefaultJobTimeout     = 6 * time.Hour
+	DefaultStagingExpiry  = 7 * 24 * time.Hour
+)
+
+// Table is one thing to reconcile: either Parquet files or a table of BigQuery.
 type Table struct {
-	Name    string
-	Parquet Parquet
-	Write   Write
+	Name     string
+	Parquet  Parquet
+	BigQuery *BigQueryTable `json:",omitempty"` // nil: Parquet
+	Write    Write
+}
+
+// BigQueryTable is a table, view or query of BigQuery.
+type BigQueryTable struct {
+	Table      string   // "project.dataset.table"; empty: Query
+	Query      string   // SQL that gives the rows
+	IDColumns  []string // paths such as euid, user.euid, ids[].value
+	Filter     string   // SQL condition; may be empty
+	Partitions []string // SQL conditions, each treated on its own; may be empty
+	Location   string   // such as EU; empty: BigQuery finds out
+	Staging    string   // dataset for staging tables, "project.dataset"
 }
 
 // Parquet is a data set of Parquet files.
@@ -89,13 +128,22 @@ type Parquet struct {
 // WriteMode says how opt-outs are written back.
 type WriteMode string
 
-// Column adds or updates a timestamp column in place.
-const Column WriteMode = "column"
+// The modes. Parquet has Column only.
+const (
+	Column      WriteMode = "column"      // adds or updates a timestamp column in place
+	Suppression WriteMode = "suppression" // keeps a table of suppressed ids, and views
+	Remove      WriteMode = "remove"      // deletes rows
+)
 
 // Write says how opt-outs are written back.
 type Write struct {
-	Mode   WriteMode
-	Column string
+	Mode       WriteMode
+	Column     string // mode column
+	Dataset    string `json:",omitempty"` // modes suppression and remove: "project.dataset" for optsweep's own tables
+	View       bool   `json:",omitempty"` // mode suppression: keep views
+	Authorized bool   `json:",omitempty"` // mode suppression: views that read the table for others
+	Drop       bool   `json:",omitempty"` // mode remove: keep no copy
+	Stream     bool   `json:",omitempty"` // stage through the Storage Write API
 }
 
 // DefaultColumn is the column that opt-outs are written to.
@@ -128,7 +176,8 @@ func (j *Job) Digest() string {
 		OptOutLog   string
 		Workspace   string
 		Tables      []Table
-	}{1, j.Name, j.Scope, j.Environment, j.Operator.Kind, j.Operator.URL, j.Operator.OptOutLog, j.Workspace, j.Tables})
+		BigQuery    string `json:",omitempty"`
+	}{1, j.Name, j.Scope, j.Environment, j.Operator.Kind, j.Operator.URL, j.Operator.OptOutLog, j.Workspace, j.Tables, j.BigQuery.Endpoint})
 	if err != nil {
 		// Strings, numbers and slices of them always marshal.
 		return ""

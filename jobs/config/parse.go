@@ -71,7 +71,11 @@ func (r *reader) job(s *section, job *Job) {
 	workspace := s.required("workspace")
 	job.Workspace = workspace.path()
 	job.Limits = limits(s.nullable("limits").section())
-	job.Tables = tables(s.required("tables"), workspace, job.Workspace)
+	connection := s.optional("bigquery")
+	var defaults BigQueryTable
+	job.BigQuery, defaults = bigQuery(connection.section())
+	job.Tables = tables(s.required("tables"), workspace, job.Workspace, defaults)
+	r.needsBigQuery(job, connection)
 	s.done()
 }
 

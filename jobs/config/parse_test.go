@@ -92,7 +92,7 @@ func TestDefaults(t *testing.T) {
 	if got.Operator.Parallel != 1 || got.Operator.OptOutLog != "/b*[e/log" {
 		t.Errorf("operator %+v", got.Operator)
 	}
-	if table := got.Tables[0]; table.Write != (Write{Column, "opted_out_since"}) || table.Parquet.Path != `/b\*\[e/d/*/x` {
+	if table := got.Tables[0]; table.Write != (Write{Mode: Column, Column: "opted_out_since"}) || table.Parquet.Path != `/b\*\[e/d/*/x` {
 		t.Errorf("table %+v", table)
 	}
 }
@@ -110,7 +110,7 @@ func TestProblems(t *testing.T) {
 		{"case and dashes", good, "id_column: euid", "ID-Column: euid", []string{
 			"f:21:14: tables[0].parquet.id_column: is missing", "f:21:46: tables[0].parquet.ID-Column: unknown key (did you mean id_column?)"}},
 		{"not yet", good, "workspace:", "schedule: {cron: x}\nworkspace:", []string{
-			"f:17:1: schedule: unknown key (known here: environment, job,"}},
+			"f:17:1: schedule: unknown key (known here: bigquery, environment, job,"}},
 		{"key that may be a secret is not repeated", good, "  ca_file: ", "  c9+/secretsecretsecretsecret: ", []string{
 			"f:14:3: operator: unknown key (known here: allow_host_mismatch,"}},
 		{"twice", good, "workspace: ../ws", "workspace: ../ws\njob: b", []string{
@@ -161,14 +161,14 @@ func TestProblems(t *testing.T) {
 		{"tables null", embedded, `[{name: t, parquet: {path: "d/*/x", id_column: id}}]`, "", []string{"f:7:1: tables: has no value"}},
 		{"table names", good, "segments", "CRM", []string{"f:23:11: tables[1].name: is the name of an earlier table too"}},
 		{"table name", good, "name: crm", "name: ../crm", []string{"f:20:11: tables[0].name: must be a letter or digit"}},
-		{"mode", good, "mode: column", "mode: suppression", []string{"f:22:19: tables[0].write.mode: must be column"}},
+		{"mode", good, "mode: column", "mode: suppression", []string{"f:22:19: tables[0].write.mode: is not there for Parquet files yet"}},
 		{"id column overwritten", good, "column: flagged", "column: euid", []string{"f:22:12: tables[0].write: would overwrite the id column"}},
 		{"bad pattern", good, "[ab]", "[ab", []string{"f:25:13: tables[1].parquet.path: is not a valid pattern"}},
 		{"folder", good, "seg/[ab].parquet", "seg/", []string{"f:25:13: tables[1].parquet.path: names a folder"}},
 		{"empty text", good, "advertising id", "''", []string{"f:26:18: tables[1].parquet.id_column: is empty"}},
 		{"control character", good, "advertising id", `"a\nb"`, []string{"f:26:18: tables[1].parquet.id_column: holds a line break"}},
-		{"bigquery is not there yet", good, "    parquet:\n", "    bigquery: {}\n    parquet:\n", []string{
-			"f:24:5: tables[1].bigquery: unknown key (known here: name, parquet, write)"}},
+		{"bigquery beside parquet", good, "    parquet:\n", "    bigquery: {table: p.d.t, id_column: id, staging: p.s}\n    parquet:\n", []string{
+			"f:23:5: tables[1].write: is missing (choose write:", "f:25:5: tables[1].parquet: a table is either Parquet or BigQuery"}},
 		{"workspace in data", good, "../ws", "data/crm/ws", []string{"f:17:12: workspace: lies inside the data folder of tables[0].parquet.path"}},
 		{"data in workspace", good, "seg/[ab].parquet", "../ws/seg/a.parquet", []string{"f:25:13: tables[1].parquet.path: lies inside the workspace"}},
 		{"anchor", good, "job: crm-audiences", "job: &a crm", []string{"f:2:6: job: anchors, aliases"}},

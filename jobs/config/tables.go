@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -16,7 +17,7 @@ type pathAt struct {
 
 // tables reads the list of tables and the rules between them and the
 // workspace.
-func tables(list, workspaceAt value, workspace string) []Table {
+func tables(list, workspaceAt value, workspace string, defaults BigQueryTable) []Table {
 	var out []Table
 	byName := make(map[string]bool)
 	written := make(map[string]string) // pattern and column, to the name of the table
@@ -31,11 +32,25 @@ func tables(list, workspaceAt value, workspace string) []Table {
 			byName[name] = true
 		}
 		var path pathAt
-		t.Parquet, path = parquet(s.required("parquet").section())
-		writeAt := s.nullable("write")
-		t.Write = write(writeAt.section())
-		if t.Write.Column != "" && t.Write.Column == t.Parquet.IDColumn {
+		warehouse, writeAt := s.optional("bigquery"), s.nullable("write")
+		if warehouse.present() {
+			s.nullable("parquet")
+			s.refuse("a table is either Parquet or BigQuery", "make two tables of it", "parquet")
+			t.BigQuery = bigQueryTable(warehouse.section(), defaults)
+			t.Write = bigQueryWrite(writeAt, t.BigQuery)
+		} else {
+			t.Parquet, path = parquet(s.required("parquet").section())
+			t.Write = write(writeAt.section())
+		}
+		if t.Write.Column != "" && (t.Write.Column == t.Parquet.IDColumn || t.BigQuery != nil && slices.Contains(t.BigQuery.IDColumns, t.Write.Column)) {
 			writeAt.fail("would overwrite the id column", "name another column")
+		}
+		if t.BigQuery != nil && t.BigQuery.Table != "" {
+			key := strings.Join([]string{t.BigQuery.Table, t.BigQuery.Filter, strings.Join(t.BigQuery.Partitions, ";"), string(t.Write.Mode), t.Write.Column, t.Write.Dataset}, "\x00")
+			if other, twice := written[key]; twice {
+				warehouse.fail(fmt.Sprintf("the same rows are written in the same way by %s already", other), "remove one of the two")
+			}
+			written[key] = "table " + t.Name
 		}
 		if path.pattern != "" {
 			key := path.pattern + "\x00" + t.Write.Column
@@ -82,7 +97,9 @@ func parquet(s *section) (Parquet, pathAt) {
 
 func write(s *section) Write {
 	w := Write{Mode: Column, Column: DefaultColumn}
-	s.optional("mode").oneOf(string(Column))
+	if v := s.optional("mode"); v.oneOf(string(Column), string(Suppression), string(Remove)) != string(Column) && v.present() {
+		v.fail("is not there for Parquet files yet", "use mode: column")
+	}
 	if v := s.optional("column"); v.present() {
 		w.Column = v.columnName()
 	}

@@ -56,6 +56,36 @@ func (v value) measure() (string, bool) {
 	return v.text()
 }
 
+// sql reads text that may have several lines.
+func (v value) sql() string {
+	if v.present() {
+		if literal, ok := v.node.(*ast.LiteralNode); ok {
+			text := strings.TrimSpace(literal.Value.Value)
+			if text == "" {
+				v.fail("is empty", "")
+			}
+			return text
+		}
+	}
+	s, _ := v.text()
+	return s
+}
+
+// amount reads a number such as 6.25.
+func (v value) amount(fallback float64) float64 {
+	if !v.present() || !v.plain() {
+		return fallback
+	}
+	switch v.node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		if n, err := strconv.ParseFloat(v.node.GetToken().Value, 64); err == nil && n >= 0 && n < 1e6 {
+			return n
+		}
+	}
+	v.fail("must be a number, such as 6.25", "")
+	return fallback
+}
+
 // matching reads text of a given shape.
 func (v value) matching(shape *regexp.Regexp, want string) string {
 	s, ok := v.text()
@@ -163,8 +193,8 @@ var byteUnits = []struct {
 	name string
 	size float64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
-	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9},
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
 }
 
 // size reads a number of bytes such as "512MiB", at least low.
@@ -186,7 +216,7 @@ func (v value) size(fallback, low int64) int64 {
 		v.fail(fmt.Sprintf("must be at least %dMiB", low>>20), "")
 		return fallback
 	}
-	v.fail("must be a size in KiB, MiB, GiB, KB, MB or GB", "such as 512MiB or 2GiB")
+	v.fail("must be a size in KiB, MiB, GiB, TiB, KB, MB, GB or TB", "such as 512MiB or 2GiB")
 	return fallback
 }
 
@@ -324,4 +354,13 @@ func (v value) hosts() []string {
 func (v value) columnName() string {
 	s, _ := v.text()
 	return s
+}
+
+// textOrList reads text where a list may stand instead; single is false then.
+func (v value) textOrList() (s string, single bool) {
+	if _, list := v.node.(*ast.SequenceNode); list {
+		return "", false
+	}
+	s, _ = v.text()
+	return s, true
 }

@@ -18,7 +18,7 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan",
 		Short: "List what a run would treat and estimate how long it takes",
 		Long: "plan lists the files of all tables with their versions, rows and bytes, estimates\n" +
-			"the ids, batches and time, and writes all that into a plan file. It reads no id,\n" +
+			"the ids, batches, time and cost, and writes all that into a plan file. It reads no id,\n" +
 			"needs no key, asks nobody, and starts no run. optsweep run --plan FILE treats\n" +
 			"exactly what the plan lists, or refuses if anything has changed since. Exit code\n" +
 			"3 means that some files could not be treated, 6 that a safety limit would stop\n" +
@@ -69,7 +69,7 @@ func planProblem(plan schemas.Plan) error {
 
 func (a *app) printPlan(plan schemas.Plan, path string) error {
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "table\tfiles\trows\tbytes\tfailed\t\n")
+	fmt.Fprintf(w, "table\tunits\trows\tbytes\tfailed\t\n")
 	for _, t := range plan.Tables {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", t.Table, count(len(t.Units)), report.Count(t.Rows), report.Count(t.Bytes), count(len(t.Failures)))
 	}
@@ -92,6 +92,10 @@ func (a *app) printPlan(plan schemas.Plan, path string) error {
 	fmt.Fprintf(w, "time to ask\t%s\t(%s each, %s)\n", seconds(e.CheckSeconds), seconds(e.BatchSeconds), pace)
 	fmt.Fprintf(w, "bytes to write\t%s\t(%s new or changed since the last run)\n", report.Count(e.BytesChanged), files(e.UnitsChanged))
 	fmt.Fprintf(w, "  at most\t%s\t(a file is written, whole, if a flag in it changes)\n", report.Count(e.BytesMax))
+	if e.ScanBytes > 0 || e.WriteBytesMax > 0 {
+		fmt.Fprintf(w, "BigQuery bills for reading\t%s bytes\t(about $%.2f)\n", report.Count(e.ScanBytes), e.ScanUSD)
+		fmt.Fprintf(w, "  and for writing at most\t%s bytes\t(about $%.2f, if every partition holds a flag that changes)\n", report.Count(e.WriteBytesMax), e.WriteUSDMax)
+	}
 	if err := w.Flush(); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.initCommand(), a.validateCommand(), a.planCommand(), a.runCommand(), a.checkCommand(),
 		a.doctorCommand(), a.operatorCommand(), a.demoCommand(), a.versionCommand())
-	root.AddCommand(a.proveCommand(), a.unflagCommand(), a.purgeCommand())
+	root.AddCommand(a.proveCommand(), a.unflagCommand(), a.purgeCommand(), a.publishCommand())
 	root.AddCommand(a.verifyCommand(), a.reportCommand(), a.runsCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

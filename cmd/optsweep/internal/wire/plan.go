@@ -18,11 +18,15 @@ import (
 // Plan finds out what a run of the job would treat. It needs no key, asks
 // nobody and writes nothing.
 func Plan(ctx context.Context, s System, job *config.Job) (schemas.Plan, error) {
-	work, err := newJob(job, schemas.Operator{Kind: string(job.Operator.Kind)}, false)
+	stores, err := openTables(ctx, s, job)
 	if err != nil {
 		return schemas.Plan{}, err
 	}
-	return sweep.MakePlan(ctx, work, job.Workspace, pace(job.Operator), s.Now())
+	defer func() { _ = stores.close() }()
+	work := newJob(job, stores, schemas.Operator{Kind: string(job.Operator.Kind)}, false)
+	pace := pace(job.Operator)
+	pace.USDPerTiB = job.BigQuery.USDPerTiB
+	return sweep.MakePlan(ctx, work, job.Workspace, pace, s.Now())
 }
 
 // pace is how large batches are, and how long one is assumed to take until a

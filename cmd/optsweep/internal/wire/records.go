@@ -43,17 +43,17 @@ func Reports(dir string, each func(schemas.Report) error) (ledger.End, error) {
 func VerifyWorkspace(ctx context.Context, s System, dir string, job *config.Job) (audit.Result, error) {
 	o := audit.Options{Dir: dir, ToolVersion: Version(), Now: s.Now}
 	if job != nil {
-		all, err := tables(job, true)
+		stores, err := openTables(ctx, s, job)
 		if err != nil {
 			return audit.Result{}, err
 		}
+		defer func() { _ = stores.close() }()
 		o.Version = func(ctx context.Context, u schemas.Unit) (string, error) {
-			for _, t := range all {
-				if t.Name == u.Table {
-					return t.Source.Version(ctx, u)
-				}
+			source, ok := stores.source(u.Table)
+			if !ok {
+				return "", errors.New("the job has no such table")
 			}
-			return "", errors.New("the job has no such table")
+			return source.Version(ctx, u)
 		}
 	}
 	return audit.Workspace(ctx, o)

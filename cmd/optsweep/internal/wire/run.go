@@ -9,7 +9,6 @@ import (
 
 	"optsweep/connectors/embedded"
 	"optsweep/connectors/operator"
-	"optsweep/connectors/parquet"
 	"optsweep/jobs/config"
 	"optsweep/jobs/ledger"
 	"optsweep/jobs/sweep"
@@ -53,10 +52,12 @@ func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (rep sche
 	}
 	defer func() { err = errors.Join(err, release()) }()
 
-	work, err := newJob(job, asked.operator, o.DryRun)
+	stores, err := openTables(ctx, s, job)
 	if err != nil {
 		return rep, err
 	}
+	defer func() { err = errors.Join(err, stores.close()) }()
+	work := newJob(job, stores, asked.operator, o.DryRun)
 	work.Started.Offline = o.Offline
 	if o.PlanFile != "" {
 		if work.Plan, work.Started.Plan, err = sweep.ReadPlan(o.PlanFile); err != nil {
@@ -69,28 +70,28 @@ func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (rep sche
 	if o.DryRun {
 		list = sweep.PreviewList
 	}
-	return sweep.Run(ctx, work, sweep.Deps{
+	rep, err = sweep.Run(ctx, work, sweep.Deps{
 		Workspace: workspace, Checker: asked.checker, Canaries: asked.canaries, Retries: asked.retries,
 		List: list, Progress: s.Progress, Log: s.Log, Now: s.Now,
 	})
+	return rep, errors.Join(err, publishAfter(ctx, s, job, rep))
 }
 
 // newJob is what a run of the job has to do.
-func newJob(job *config.Job, operator schemas.Operator, dryRun bool) (sweep.Job, error) {
-	tables, err := tables(job, dryRun)
+func newJob(job *config.Job, stores stores, operator schemas.Operator, dryRun bool) sweep.Job {
 	l := job.Limits
 	return sweep.Job{
 		Started: schemas.RunStarted{
 			Job: job.Name, ConfigDigest: job.Digest(), ToolVersion: Version(),
 			Scope: job.Scope, Environment: job.Environment, Operator: operator, DryRun: dryRun,
 		},
-		Rules: job.Rules(), Tables: tables,
+		Rules: job.Rules(), Tables: stores.tables(dryRun),
 		Limits: sweep.Limits{
 			MaxNewFlags: float64(l.MaxNewFlags) / 100, MaxQuarantined: float64(l.MaxQuarantined) / 100,
 			MaxRowDrop: float64(l.MaxRowDrop) / 100, AllowZeroHits: l.AllowZeroHits,
 		},
 		MaxDuration: l.MaxDuration, Memory: l.MemoryBytes, Workers: workers(job),
-	}, err
+	}
 }
 
 func workers(job *config.Job) int {
@@ -117,43 +118,8 @@ func leaseKey(s System, job *config.Job, a asked) (release func() error, err err
 	return lease.Release, nil
 }
 
-func tables(job *config.Job, dryRun bool) ([]sweep.Table, error) {
-	var tables []sweep.Table
-	for _, t := range job.Tables {
-		table, err := parquetTable(t)
-		if err != nil {
-			return nil, err
-		}
-		target := sweep.Target(table)
-		if dryRun {
-			target = previewer{table}
-		}
-		tables = append(tables, sweep.Table{Name: t.Name, Source: table, Target: target})
-	}
-	return tables, nil
-}
-
-func parquetTable(t config.Table) (*parquet.Table, error) {
-	return parquet.New(parquet.Options{
-		Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, Column: t.Write.Column,
-	})
-}
-
-// previewer computes what would be written and writes nothing.
-type previewer struct{ table *parquet.Table }
-
-func (p previewer) RemoveLeftovers([]schemas.Unit) error { return nil }
-
-func (p previewer) Apply(ctx context.Context, u schemas.Unit, since func([]byte) (int64, bool), _ func(schemas.Receipt) error) (schemas.Receipt, error) {
-	receipt, err := p.table.Preview(ctx, u, since)
-	receipt.VersionAfter = u.Version // it stays as it is
-	return receipt, err
-}
-
-// The connectors fit the seams.
+// The operators fit the seam.
 var (
-	_ sweep.Source  = (*parquet.Table)(nil)
-	_ sweep.Target  = (*parquet.Table)(nil)
 	_ sweep.Checker = (*operator.Client)(nil)
 	_ sweep.Checker = (*embedded.Checker)(nil)
 )

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"strings"
 
-	"optsweep/connectors/parquet"
 	"optsweep/jobs/config"
 	"optsweep/jobs/sweep"
 	"optsweep/schemas"
 	"optsweep/schemas/durable"
 )
-
-var _ sweep.Clearer = (*parquet.Table)(nil)
 
 // Unflag takes an id off the suppression list and clears its flags.
 func Unflag(ctx context.Context, s System, job *config.Job, id schemas.ID, reason, ticket string) (done schemas.Unflagged, err error) {
@@ -23,12 +20,13 @@ func Unflag(ctx context.Context, s System, job *config.Job, id schemas.ID, reaso
 		return done, err
 	}
 	work := sweep.UnflagJob{ID: id, Rules: job.Rules(), Workers: workers(job)}
-	for _, t := range job.Tables {
-		table, err := parquetTable(t)
-		if err != nil {
-			return done, err
-		}
-		work.Tables = append(work.Tables, sweep.ClearTable{Name: t.Name, Table: table})
+	stores, err := openTables(ctx, s, job)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, stores.close()) }()
+	for i, t := range stores.list {
+		work.Tables = append(work.Tables, sweep.ClearTable{Name: stores.names[i], Table: t})
 	}
 	me := s.owner(job)
 	work.Act = schemas.Unflag{Reason: reason, Ticket: ticket, User: userName(), Host: me.Host, ToolVersion: Version()}
