@@ -216,6 +216,7 @@ func FuzzFooter(f *testing.F) {
 func FuzzPageHeader(f *testing.F) {
 	f.Add([]byte{0x15, 0, 0x15, 10, 0x15, 10, 0x2C, 0x15, 2, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0})
 	f.Add([]byte{0x15, 6, 0x15, 10, 0x15, 10, 0x5C, 0x15, 2, 0x15, 0, 0x15, 2, 0x15, 0, 0x15, 2, 0x15, 0, 0x11, 0, 0})
+	f.Add([]byte("\x150$11\x00")) // of an unknown kind, with a size below 0
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, n, err := footer.ReadPageHeader(b)
 		if err != nil {

@@ -50,7 +50,7 @@ func ReadPageHeader(b []byte) (h PageHeader, n int, err error) {
 	// Where the header of each kind stands in PageHeader.
 	at, ok := map[int64]int16{DataPage: 5, DictionaryPage: 7, DataPageV2: 8}[h.Kind]
 	if !ok {
-		return h, n, nil
+		return h, n, h.check()
 	}
 	if _, ok := find(fields, at); !ok {
 		return h, 0, errors.New("has a page header without its second part")
@@ -72,12 +72,17 @@ func ReadPageHeader(b []byte) (h PageHeader, n int, err error) {
 	if err := integers(inner, numbers); err != nil {
 		return h, 0, err
 	}
+	return h, n, h.check()
+}
+
+// check refuses sizes that would lead backwards or past what a page can have.
+func (h PageHeader) check() error {
 	for _, size := range []int64{h.Size, h.Uncompressed, h.Values, h.DefinitionSize, h.RepetitionSize} {
 		if size < 0 || size > 1<<31-1 {
-			return h, 0, errors.New("has a page header with an impossible size")
+			return errors.New("has a page header with an impossible size")
 		}
 	}
-	return h, n, nil
+	return nil
 }
 
 // integers reads several fields; a missing one is 0.
