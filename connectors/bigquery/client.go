@@ -57,8 +57,9 @@ type Connection struct {
 // Client is a connection to BigQuery that the tables of a job share.
 type Client struct {
 	Connection
-	bq   *bigquery.Client
-	read *storage.BigQueryReadClient
+	bq    *bigquery.Client
+	read  *storage.BigQueryReadClient
+	write *storage.BigQueryWriteClient
 
 	mu    sync.Mutex
 	locks map[TableRef]*sync.Mutex // of tables that statements change
@@ -90,6 +91,9 @@ func Dial(ctx context.Context, c Connection) (*Client, error) {
 	client.bq.Location = c.Location
 	if client.read, err = storage.NewBigQueryReadClient(ctx, grpcOptions...); err != nil {
 		return nil, errors.Join(credentialsError(err), client.bq.Close())
+	}
+	if client.write, err = storage.NewBigQueryWriteClient(ctx, grpcOptions...); err != nil {
+		return nil, errors.Join(credentialsError(err), client.bq.Close(), client.read.Close())
 	}
 	return client, nil
 }
@@ -138,7 +142,7 @@ func credentialsError(err error) error {
 }
 
 // Close gives the connections back.
-func (c *Client) Close() error { return errors.Join(c.bq.Close(), c.read.Close()) }
+func (c *Client) Close() error { return errors.Join(c.bq.Close(), c.read.Close(), c.write.Close()) }
 
 // table is a handle of a table.
 func (c *Client) table(r TableRef) *bigquery.Table {
