@@ -154,6 +154,9 @@ func TestBigQueryJob(t *testing.T) {
 	if code, _ := w.command("init"); code != 0 {
 		t.Fatalf("init: exit code %d", code)
 	}
+	if code, text := w.command("doctor"); code != 0 || strings.Count(text, "\ntable ") != 3 {
+		t.Errorf("doctor: exit code %d", code)
+	}
 	if code, _ := w.command("plan", "--out", w.path("plan.json")); code != 0 {
 		t.Fatalf("plan: exit code %d", code)
 	}

@@ -68,8 +68,8 @@ func InspectOptOutLog(ctx context.Context, path string) (Inspection, error) {
 	return optoutlog.Inspect(ctx, path)
 }
 
-// Doctor finds out whether the job's operator can be asked.
-func Doctor(ctx context.Context, s System, job *config.Job) []Finding {
+// doctorOperator finds out whether the job's operator can be asked.
+func doctorOperator(ctx context.Context, s System, job *config.Job) []Finding {
 	if job.Operator.Kind != config.Embedded {
 		return operator.Doctor(ctx, operatorOptions(s, job))
 	}

@@ -31,10 +31,9 @@ var (
 
 // stores are the tables of a job, open.
 type stores struct {
-	names    []string
-	list     []table
-	bigquery []*bigquery.Table // those of list that are of BigQuery
-	clients  map[place]*bigquery.Client
+	names   []string
+	list    []table
+	clients map[place]*bigquery.Client // of tables of BigQuery
 }
 
 // place is where tables of BigQuery are staged: one client serves those of one
@@ -47,9 +46,7 @@ func openTables(ctx context.Context, s System, job *config.Job) (st stores, err 
 	for _, t := range job.Tables {
 		var opened table
 		if t.BigQuery != nil {
-			var b *bigquery.Table
-			b, err = st.bigQueryTable(ctx, s, job, t)
-			st.bigquery, opened = append(st.bigquery, b), b
+			opened, err = st.bigQueryTable(ctx, s, job, t)
 		} else {
 			opened, err = parquet.New(parquet.Options{Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, Column: t.Write.Column})
 		}
