@@ -1,4 +1,4 @@
-.PHONY: build test race bench bench-parquet bench-bigquery bigquery-demo emulator soak kill ci
+.PHONY: build test race bench bench-parquet bench-bigquery test-bigquery bigquery-demo emulator soak kill ci
 
 build:            ## the program, static
 	CGO_ENABLED=0 go build -trimpath -o bin/optsweep ./cmd/optsweep
@@ -20,6 +20,10 @@ emulator:         ## the BigQuery emulator that tests and demo use: some minutes
 
 bigquery-demo:    ## the whole job over tables of the BigQuery emulator, with all that it prints
 	BQ_EMULATOR_BIN=build go test -count=1 -timeout 30m -run TestBigQueryJob -v ./cmd/optsweep
+
+test-bigquery:    ## the connector against BigQuery itself: OPTSWEEP_BIGQUERY_PROJECT=my-project make test-bigquery
+	@test -n "$$OPTSWEEP_BIGQUERY_PROJECT" || { echo "set OPTSWEEP_BIGQUERY_PROJECT to a project in which datasets may be made"; exit 1; }
+	go test -count=1 -timeout 60m -v -run 'TestAgainst|TestColumn|TestSuppression|TestRemove|TestRepeated|TestQuery|TestClear' ./connectors/bigquery
 
 bench-bigquery:   ## rows per second of staging, reading and writing back, against the emulator
 	BQ_EMULATOR_BIN=build go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./connectors/bigquery

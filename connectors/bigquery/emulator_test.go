@@ -1,7 +1,10 @@
 package bigquery
 
 import (
+	"context"
+	"crypto/rand"
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,8 +27,17 @@ type bench struct {
 
 var started = time.Date(2026, 3, 1, 4, 0, 0, 0, time.UTC)
 
+// realProject names the environment variable with a project in which the tests
+// of this package run against BigQuery itself, with application default
+// credentials, in place of the emulator. They make datasets optsweep_test_*
+// and remove them. Location: EU.
+const realProject = "OPTSWEEP_BIGQUERY_PROJECT"
+
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	if project := os.Getenv(realProject); project != "" {
+		return newRealBench(t, project)
+	}
 	em := bqtest.New(t)
 	return newBenchAt(t, em, em.Endpoint())
 }
@@ -43,6 +55,47 @@ func newBenchAt(t *testing.T, em *bqtest.Emulator, endpoint string) *bench {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return &bench{T: t, data: d, client: c, run: "20260301T040000.000Z"}
+}
+
+func newRealBench(t *testing.T, project string) *bench {
+	t.Helper()
+	rest, err := bigquery.NewClient(t.Context(), project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &bqtest.Dataset{Project: project, ID: "optsweep_test_" + strings.ToLower(rand.Text()[:10]), Client: rest}
+	if err := rest.Dataset(d.ID).Create(t.Context(), &bigquery.DatasetMetadata{Location: "EU", DefaultTableExpiration: 24 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := rest.Dataset(d.ID).DeleteWithContents(context.Background()); err != nil {
+			t.Error(err)
+		}
+		_ = rest.Close()
+	})
+	c, err := Dial(t.Context(), Connection{
+		Project: project, Location: "EU", Staging: TableRef{Project: project, Dataset: d.ID}, Temp: t.TempDir(),
+		Job: "test", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &bench{T: t, data: d, client: c, run: "20260301T040000.000Z"}
+}
+
+// What runs against BigQuery itself says so, and what does not says so, too.
+func TestAgainst(t *testing.T) {
+	b := newBench(t)
+	if os.Getenv(realProject) == "" {
+		t.Logf("not run against BigQuery itself: set %s to a project to do so", realProject)
+		return
+	}
+	// The emulator cannot add a column.
+	b.data.Create(b, "crm", crmSchema[:2], [][]any{{1, "a"}, {2, nil}})
+	table := b.table(Options{Ref: b.ref("crm"), IDColumns: []string{"euid"}, Write: Write{Mode: Column, Column: "opted_out_since"}})
+	b.receipt(b.apply(table, map[string]int64{"a": day1})[0], schemas.Receipt{Changed: true, Rows: 2, Nulls: 1, OptedOut: 1, Flagged: 1, NewlyFlagged: 1, Confirmed: 1})
+	b.rows("SELECT row, opted_out_since FROM {crm} ORDER BY row", "1 "+stamp(day1), "2 NULL")
 }
 
 func (b *bench) ref(table string) TableRef { return TableRef{b.data.Project, b.data.ID, table} }
