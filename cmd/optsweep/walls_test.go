@@ -79,7 +79,7 @@ func TestImportsGoDownOnly(t *testing.T) {
 			case to == "connectors" && from == "cmd" && !strings.HasSuffix(p.ImportPath, "internal/wire"):
 				t.Errorf("%s imports %s: only wire knows connectors", p.ImportPath, imported)
 			}
-			if slices.Contains([]string{"testing", "net/http/httptest", "pgregory.net/rapid", "optsweep/schemas/durable/powerloss", "optsweep/connectors/bigquery/bqtest"}, imported) {
+			if slices.Contains([]string{"testing", "net/http/httptest", "pgregory.net/rapid", "optsweep/schemas/durable/powerloss", "optsweep/connectors/bigquery/bqtest", "optsweep/connectors/bigquery/bqfake"}, imported) {
 				t.Errorf("%s imports %s outside tests", p.ImportPath, imported)
 			}
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"cloud.google.com/go/bigquery"
-
 	"optsweep/schemas"
 )
 
@@ -60,14 +58,14 @@ type writer interface {
 	prepare(ctx context.Context) error
 	// target is the table that the change is made to.
 	target() TableRef
-	// change makes the change. h is a table of hits.
+	// change makes the change, by a job with this id. h is a table of hits.
 	change(ctx context.Context, h TableRef, id string) (outcome, error)
 	// confirm reads back what was changed.
 	confirm(ctx context.Context, h TableRef) (confirmed, error)
 }
 
-// confirmed counts rows, or ids of a suppression table, that a change was
-// about.
+// confirmed counts the cells that a change was about, of a suppression table
+// its ids.
 type confirmed struct {
 	Total   int64
 	Good    int64 // they are as they were meant to be
@@ -109,30 +107,45 @@ func (t *Table) write(ctx context.Context, u schemas.Unit, receipt *schemas.Rece
 	}
 	unlock := t.c.lock(w.target())
 	defer unlock()
-	done, err := w.change(ctx, staged, id+"write_"+h.digest())
-	if err != nil {
-		return err
+	for round, fresh := 1, 0; ; round++ {
+		job := id + "write_" + h.digest()
+		if round > 1 {
+			job += fmt.Sprint("_again", round)
+		}
+		done, err := w.change(ctx, staged, job)
+		if err != nil {
+			return err
+		}
+		receipt.Job, receipt.Billed = done.job, receipt.Billed+done.billed
+		t.c.Log.Info("changed a table", "table", t.Table, "unit", u.Name, "job", done.job, "adopted", done.adopted, "bytes_billed", done.billed)
+		got, err := w.confirm(ctx, staged)
+		if err != nil {
+			return err
+		}
+		if !done.adopted {
+			fresh++
+		}
+		if err = t.settle(h, got); err == nil || fresh == rounds {
+			return err
+		}
+		t.c.Log.Warn("a table does not read back as it was written; it is written again", "table", t.Table, "unit", u.Name, "reason", err)
 	}
-	receipt.Job, receipt.Billed = done.job, done.billed
-	t.c.Log.Info("changed a table", "table", t.Table, "unit", u.Name, "job", done.job, "adopted", done.adopted, "bytes_billed", done.billed)
-	got, err := w.confirm(ctx, staged)
-	if err != nil {
-		return err
-	}
-	return t.settle(receipt, h, got)
 }
 
-// settle compares what was read back with what was meant. Rows that came in
-// between may lack a flag; they are the next run's.
-func (t *Table) settle(receipt *schemas.Receipt, h *hits, got confirmed) error {
-	wrong := got.Total - got.Good
-	want := receipt.NewlyFlagged + receipt.MovedEarlier + receipt.Cleared
+// rounds is how often a process makes a change that does not read back.
+const rounds = 2
+
+// settle compares what was read back with what was meant. As many cells as the
+// snapshot has of the hits must be as they were meant to be; others that are
+// not were added behind the statement, and are the next run's.
+func (t *Table) settle(h *hits, got confirmed) error {
+	wrong, want := got.Total-got.Good, h.cells
 	if t.Write.Mode == Suppression {
 		want = h.n
 	}
 	if wrong > 0 && got.Good < want {
-		return schemas.Errorf(schemas.Failed, "%d rows were to be changed, but of %d only %d read back as they were meant", want, got.Total, got.Good).
-			WithHint("run the same command again")
+		return schemas.Errorf(schemas.Failed, "%d ids were to be changed, but of %d only %d read back as they were meant", want, got.Total, got.Good).
+			WithHint("another program may have changed the table meanwhile: run the same command again")
 	}
 	if wrong > 0 {
 		t.c.Log.Info("rows with opted-out ids were added while the table was changed; the next run flags them", "table", t.Table, "rows", wrong)
@@ -164,7 +177,7 @@ func (t *Table) compare(ctx context.Context, u schemas.Unit, r rule) (receipt sc
 			if !change {
 				continue
 			}
-			if err := h.add(cell, since); err != nil {
+			if err := h.add(cell, since, b.counts[i]); err != nil {
 				return err
 			}
 		}
@@ -214,13 +227,6 @@ func (r rule) judge(c *schemas.Receipt, cell []byte, n, flagged, minUS, maxUS in
 	return sinceUS, n > flagged, false
 }
 
-// columnWriter changes the flag column of a table.
-type columnWriter struct {
-	*Table
-	unit  schemas.Unit
-	clear bool
-}
-
 func (t *Table) writer(u schemas.Unit) writer {
 	switch t.Write.Mode {
 	case Suppression:
@@ -242,205 +248,3 @@ func (t *Table) clearer(u schemas.Unit) writer {
 		return columnWriter{t, u, true}
 	}
 }
-
-func (w columnWriter) target() TableRef { return w.Ref }
-
-// prepare adds the column unless it is there. Only a table whose schema is
-// still the one that was read gets a new one.
-func (w columnWriter) prepare(ctx context.Context) error {
-	if w.clear {
-		return nil
-	}
-	unlock := w.c.lock(w.Ref)
-	defer unlock()
-	for n := 1; ; n++ {
-		m, err := w.inspect(ctx)
-		if err != nil {
-			return err
-		}
-		if has, err := w.flagColumn(m); has || err != nil {
-			return err
-		}
-		schema := append(m.Schema[:len(m.Schema):len(m.Schema)], &bigquery.FieldSchema{
-			Name: w.Write.Column, Type: bigquery.TimestampFieldType,
-			Description: "since when the person behind this row's id has opted out; NULL: the id was not listed when it was asked about, or could not be asked about",
-		})
-		err = w.c.retry(ctx, func(ctx context.Context) error {
-			_, err := w.c.table(w.Ref).Update(ctx, bigquery.TableMetadataToUpdate{Schema: schema}, m.ETag)
-			return err
-		})
-		if err == nil || !isPrecondition(err) || n == attempts {
-			return explain(err, "add column %q to %s", w.Write.Column, w.Ref)
-		}
-	}
-}
-
-// rows gives a table that joins with the rows that hold hits: that of the hits
-// itself, or one of matches made from it.
-func (t *Table) rows(ctx context.Context, u schemas.Unit, s source, h TableRef) (TableRef, error) {
-	if s.simple() {
-		return h, nil
-	}
-	matches := h.In(h.Table + "_rows")
-	if _, err := t.c.price(ctx, "find rows of "+t.Table, s.matches(h)); err != nil {
-		return matches, err
-	}
-	if _, err := t.c.do(ctx, work{id: matches.Table, step: "match", run: t.run(u), sql: s.matches(h), dst: &matches, cluster: hitKey}); err != nil {
-		return matches, err
-	}
-	return matches, t.c.expire(ctx, matches)
-}
-
-func (w columnWriter) change(ctx context.Context, h TableRef, id string) (outcome, error) {
-	s, err := w.of(w.unit)
-	if err != nil {
-		return outcome{}, err
-	}
-	rows, err := w.rows(ctx, w.unit, s, h)
-	if err != nil {
-		return outcome{}, err
-	}
-	sql, step := s.mergeColumn(rows, w.Write.Column), "merge"
-	if w.clear {
-		sql, step = s.clearColumn(rows, w.Write.Column), "clear"
-	}
-	if _, err := w.c.price(ctx, "flagging rows of "+w.Table.Table, sql); err != nil {
-		return outcome{}, err
-	}
-	return w.c.do(ctx, work{id: id, step: step, run: w.run(w.unit), sql: sql})
-}
-
-func (w columnWriter) confirm(ctx context.Context, h TableRef) (got confirmed, err error) {
-	s, err := w.of(w.unit)
-	if err != nil {
-		return got, err
-	}
-	rows, err := w.rows(ctx, w.unit, s, h)
-	if err != nil {
-		return got, err
-	}
-	err = w.c.ask(ctx, "confirm flags", s.flags(rows, w.Write.Column), &got)
-	if w.clear {
-		got.Good = got.Missing
-	}
-	return got, err
-}
-
-// removeWriter deletes rows.
-type removeWriter struct {
-	*Table
-	unit schemas.Unit
-}
-
-func (w removeWriter) target() TableRef { return w.Ref }
-
-// quarantine is the table that keeps removed rows.
-func (t *Table) quarantine() *TableRef {
-	if t.Write.DropRemoved {
-		return nil
-	}
-	r := t.Write.Dataset.In("optsweep_removed_" + t.Ref.Dataset + "_" + t.Ref.Table)
-	return &r
-}
-
-// prepare makes the table that keeps removed rows, or checks that it still has
-// the columns of the table.
-func (w removeWriter) prepare(ctx context.Context) error {
-	q := w.quarantine()
-	if q == nil {
-		return nil
-	}
-	m, err := w.inspect(ctx)
-	if err != nil {
-		return err
-	}
-	schema := append(relaxed(m.Schema),
-		&bigquery.FieldSchema{Name: "optsweep_opted_out_since", Type: bigquery.TimestampFieldType},
-		&bigquery.FieldSchema{Name: "optsweep_run_id", Type: bigquery.StringFieldType})
-	if err := w.c.create(ctx, *q, &bigquery.TableMetadata{
-		Schema: schema, Description: "rows that optsweep has removed from " + w.Ref.String() + " because the person behind them has opted out",
-	}); err != nil {
-		return err
-	}
-	have, found, err := w.c.metadata(ctx, *q)
-	if err != nil || !found {
-		return errors.Join(err, ctx.Err())
-	}
-	for _, f := range schema {
-		if findField(have.Schema, f.Name) == nil {
-			return schemas.Errorf(schemas.Failed, "%s has no column %q, which %s has by now", q, f.Name, w.Ref).
-				WithHint("add the column to it, so that no value of a removed row is lost")
-		}
-	}
-	return nil
-}
-
-func findField(schema bigquery.Schema, name string) *bigquery.FieldSchema {
-	for _, f := range schema {
-		if equalFold(f.Name, name) {
-			return f
-		}
-	}
-	return nil
-}
-
-// relaxed is a schema that takes the rows of s now and later.
-func relaxed(s bigquery.Schema) bigquery.Schema {
-	out := make(bigquery.Schema, len(s))
-	for i, f := range s {
-		c := *f
-		c.Required, c.PolicyTags, c.DefaultValueExpression = false, nil, ""
-		c.Schema = relaxed(f.Schema)
-		out[i] = &c
-	}
-	return out
-}
-
-func (w removeWriter) change(ctx context.Context, h TableRef, id string) (outcome, error) {
-	s, err := w.of(w.unit)
-	if err != nil {
-		return outcome{}, err
-	}
-	rows, err := w.rows(ctx, w.unit, s, h)
-	if err != nil {
-		return outcome{}, err
-	}
-	m, err := w.inspect(ctx)
-	if err != nil {
-		return outcome{}, err
-	}
-	names := make([]string, len(m.Schema))
-	for i, f := range m.Schema {
-		names[i] = f.Name
-	}
-	q := w.quarantine()
-	sql := s.remove(rows, q, names, w.run(w.unit))
-	if _, err := w.c.price(ctx, "removing rows of "+w.Table.Table, s.remove(rows, nil, nil, "")); err != nil {
-		return outcome{}, err
-	}
-	return w.c.do(ctx, work{id: id, step: "remove", run: w.run(w.unit), sql: sql})
-}
-
-// confirm counts the rows that are still there, and those in quarantine.
-func (w removeWriter) confirm(ctx context.Context, h TableRef) (got confirmed, err error) {
-	s, err := w.of(w.unit)
-	if err != nil {
-		return got, err
-	}
-	rows, err := w.rows(ctx, w.unit, s, h)
-	if err != nil {
-		return got, err
-	}
-	var there, kept struct{ Total int64 }
-	if err := w.c.ask(ctx, "confirm removal", s.left(rows), &there); err != nil {
-		return got, err
-	}
-	if q := w.quarantine(); q != nil {
-		if err := w.c.ask(ctx, "confirm quarantine", removed(*q, w.run(w.unit)), &kept); err != nil {
-			return got, err
-		}
-	}
-	return confirmed{Total: there.Total + kept.Total, Good: kept.Total}, nil
-}
-
-func (t *Table) String() string { return fmt.Sprintf("table %s", t.Table) }

@@ -12,6 +12,7 @@ import (
 
 	"cloud.google.com/go/bigquery"
 	storage "cloud.google.com/go/bigquery/storage/apiv1"
+	"github.com/googleapis/gax-go/v2"
 	"google.golang.org/api/impersonate"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
@@ -61,6 +62,9 @@ type Client struct {
 	read  *storage.BigQueryReadClient
 	write *storage.BigQueryWriteClient
 
+	pauses  func() *gax.Backoff // between attempts; tests make them short
+	silence time.Duration       // after which a read stream is connected anew
+
 	mu    sync.Mutex
 	locks map[TableRef]*sync.Mutex // of tables that statements change
 }
@@ -84,7 +88,7 @@ func Dial(ctx context.Context, c Connection) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{Connection: c, locks: map[TableRef]*sync.Mutex{}}
+	client := &Client{Connection: c, pauses: backoff, silence: silence, locks: map[TableRef]*sync.Mutex{}}
 	if client.bq, err = bigquery.NewClient(ctx, c.Project, rest...); err != nil {
 		return nil, credentialsError(err)
 	}

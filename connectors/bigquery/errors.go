@@ -95,7 +95,7 @@ const retries = 20
 // retry sends a request that may be sent twice until it succeeds or fails for
 // good. Each attempt has its own deadline.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error) error {
-	pause := backoff()
+	pause := c.pauses()
 	for n := 1; ; n++ {
 		attempt, cancel := context.WithTimeout(ctx, callTimeout)
 		err := call(attempt)

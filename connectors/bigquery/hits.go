@@ -16,6 +16,8 @@ import (
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/compress"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+
+	"optsweep/schemas"
 )
 
 // hitsSchema is that of a table of hits in BigQuery.
@@ -36,8 +38,9 @@ type hits struct {
 	since *array.TimestampBuilder
 	build *array.RecordBuilder
 
-	n   int64
-	sum [4]uint64 // of the hashes of all hits: they come in no order
+	n     int64
+	cells int64     // that are like one of them
+	sum   [4]uint64 // of the hashes of all hits: they come in no order
 }
 
 // hitsPerGroup is the number of rows in a row group: some 6 MB.
@@ -70,7 +73,7 @@ func newHits(dir string) (*hits, error) {
 		{Name: hitID, Type: arrow.BinaryTypes.String},
 		{Name: hitSince, Type: &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}},
 	}, nil)
-	h := &hits{file: f, buf: bufio.NewWriterSize(f, 1<<20)}
+	h := &hits{file: f, buf: bufio.NewWriterSize(f, 64<<10)}
 	properties := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy), parquet.WithDictionaryDefault(false), parquet.WithStats(false),
 		parquet.WithRootRepetition(parquet.Repetitions.Required)) // some readers take arrow's default, a repeated root, for a list
 	if h.out, err = pqarrow.NewFileWriter(schema, h.buf, properties, pqarrow.DefaultWriterProps()); err != nil {
@@ -82,11 +85,13 @@ func newHits(dir string) (*hits, error) {
 	return h, nil
 }
 
-// add takes a cell and its flag, in microseconds since 1970.
-func (h *hits) add(cell []byte, sinceUS int64) error {
+// add takes a cell of which there are n, and its flag, in microseconds since
+// 1970.
+func (h *hits) add(cell []byte, sinceUS, n int64) error {
 	h.ids.Append(string(cell))
 	h.since.Append(arrow.Timestamp(sinceUS))
 	h.n++
+	h.cells += n
 	record := binary.BigEndian.AppendUint64(make([]byte, 0, len(cell)+8), uint64(sinceUS))
 	hash := sha256.Sum256(append(record, cell...))
 	for i := range h.sum {
@@ -147,5 +152,9 @@ func (c *Client) stageHits(ctx context.Context, h *hits, id, run string, dst Tab
 	if err != nil {
 		return done, err
 	}
-	return done, c.expire(ctx, dst)
+	rows, err := c.expire(ctx, dst)
+	if err == nil && rows != h.n {
+		err = schemas.Errorf(schemas.Integrity, "%s has %d rows, %d were loaded", dst, rows, h.n).WithHint("run the same command again")
+	}
+	return done, err
 }

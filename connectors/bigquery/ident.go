@@ -17,7 +17,7 @@ type TableRef struct {
 // service knows more letters in names of tables than these; none of them can
 // end a quoted identifier.
 var (
-	projectShape = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]{0,127}$`)
+	projectShape = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]{0,63}:)?[a-z0-9][a-z0-9-]{0,62}$`)
 	datasetShape = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 	tableShape   = regexp.MustCompile(`^[\pL\pM\pN\p{Pc}\p{Pd}\p{Zs}]+$`)
 )

@@ -8,6 +8,7 @@ import (
 
 	"cloud.google.com/go/bigquery"
 	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/googleapi"
 
 	"optsweep/schemas"
 )
@@ -44,7 +45,7 @@ const attempts = 8
 // earlier process has started under the same id. A job that failed is followed
 // by another one under the next attempt number.
 func (c *Client) do(ctx context.Context, w work) (outcome, error) {
-	pause := backoff()
+	pause := c.pauses()
 	for n, fresh := 1, 0; ; n++ {
 		id := fmt.Sprintf("%s_%d", w.id, n)
 		job, adopted, err := c.begin(ctx, w, id)
@@ -149,12 +150,17 @@ func (c *Client) load(ctx context.Context, w work, id string, labels map[string]
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
 	source := bigquery.NewReaderSource(f)
 	source.SourceFormat, source.Schema = bigquery.Parquet, w.schema
 	l := c.table(*w.dst).LoaderFrom(source)
 	l.JobID, l.Labels, l.Location = id, labels, c.Location
 	l.CreateDisposition, l.WriteDisposition = bigquery.CreateIfNeeded, bigquery.WriteTruncate
 	l.JobTimeout, l.Reservation = c.JobTimeout, c.Reservation
+	l.MediaOptions = []googleapi.MediaOption{googleapi.ChunkSize(int(min(info.Size()+1, googleapi.DefaultUploadChunkSize)))} // is allocated as a whole
 	return l.Run(ctx)
 }
 
@@ -171,7 +177,7 @@ func (c *Client) query(sql string) *bigquery.Query {
 func (c *Client) wait(ctx context.Context, job *bigquery.Job) (status *bigquery.JobStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.JobTimeout+time.Hour) // queued jobs wait up to six hours before they run
 	defer cancel()
-	for pause := backoff(); ; {
+	for pause := c.pauses(); ; {
 		err := c.retry(ctx, func(ctx context.Context) (err error) {
 			status, err = job.Status(ctx)
 			return err
@@ -231,10 +237,12 @@ func (c *Client) ask(ctx context.Context, what, sql string, into any) error {
 func (c *Client) retryLong(ctx context.Context, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.JobTimeout)
 	defer cancel()
-	pause := backoff()
+	pause := c.pauses()
 	for n := 1; ; n++ {
 		err := call(ctx)
-		if err == nil || !isRetryable(err) || n == attempts || ctx.Err() != nil {
+		// A duplicate of a job with a random id is one of ours, whose answer was
+		// lost: it runs again under another id.
+		if err == nil || !isRetryable(err) && !isDuplicate(err) || n == attempts || ctx.Err() != nil {
 			return err
 		}
 		if err := gax.Sleep(ctx, pause.Pause()); err != nil {

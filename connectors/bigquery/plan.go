@@ -103,6 +103,9 @@ func (p path) check(schema bigquery.Schema) error {
 		case i == len(p)-1 && field.Type != bigquery.StringFieldType:
 			return schemas.Errorf(schemas.Failed, "column %s is of type %s, not STRING", p, field.Type).
 				WithHint("name a column of strings that hold ids in base64, or a field of a STRUCT: a.b")
+		case i == len(p)-1 && field.Collation != "":
+			return schemas.Errorf(schemas.Failed, "column %s has the collation %s, which takes ids that differ in case for the same", p, field.Collation).
+				WithHint("alter the column to COLLATE ''")
 		}
 		schema = field.Schema
 	}

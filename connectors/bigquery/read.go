@@ -94,7 +94,7 @@ type streamReader struct {
 // read reads the stream to its end. A connection that breaks is made again
 // from the row where it broke.
 func (s *streamReader) read(ctx context.Context, yield func(batch) error) error {
-	pause := backoff()
+	pause := s.client.pauses()
 	for n := 1; ; n++ {
 		before := s.offset
 		yielded, err := s.connect(ctx, yield)
@@ -102,7 +102,7 @@ func (s *streamReader) read(ctx context.Context, yield func(batch) error) error 
 			return err
 		}
 		if s.offset > before {
-			n, pause = 1, backoff()
+			n, pause = 1, s.client.pauses()
 		}
 		if n == retries {
 			return err
@@ -127,7 +127,7 @@ func (s *streamReader) connect(ctx context.Context, yield func(batch) error) (yi
 	if err != nil {
 		return false, err
 	}
-	source := &messages{schema: s.schema, rows: rows, giveUp: cancel}
+	source := &messages{schema: s.schema, rows: rows, giveUp: cancel, silence: s.client.silence}
 	reader, err := ipc.NewReader(source)
 	if err != nil {
 		return false, errors.Join(source.err, err)
@@ -158,6 +158,8 @@ type messages struct {
 	begun  bool
 	giveUp context.CancelFunc // ends a connection that is silent for too long
 	err    error              // of the connection
+
+	silence time.Duration
 }
 
 // silence is how long a stream may say nothing before it is connected anew.
@@ -171,7 +173,7 @@ func (m *messages) Read(p []byte) (int, error) {
 			m.rest.Reset(m.schema)
 			continue
 		}
-		watchdog := time.AfterFunc(silence, m.giveUp)
+		watchdog := time.AfterFunc(m.silence, m.giveUp)
 		answer, err := m.rows.Recv()
 		if !watchdog.Stop() && err != nil {
 			err = status.Error(codes.Unavailable, "the stream fell silent")

@@ -209,7 +209,8 @@ func (p *publication) load(ctx context.Context) error {
 			if _, err := p.c.do(ctx, work{id: dst.Table, step: "load", run: p.run.ID, dst: &dst, file: f.file.Name(), schema: schema}); err != nil {
 				return err
 			}
-			return p.c.expire(ctx, dst)
+			_, err := p.c.expire(ctx, dst)
+			return err
 		})
 	}
 	return jobs.Wait()

@@ -157,12 +157,17 @@ func (s source) clearColumn(h TableRef, column string) string {
 		s.from, h.sql(), s.on(), quote(column), quote(column))
 }
 
-// flags counts the rows that h names: all, those flagged as h says or earlier,
-// those without a flag, and those with a later one.
-func (s source) flags(h TableRef, column string) string {
+// flags counts the cells that are hits: all, those whose row is flagged as meant
+// or earlier, those without a flag, and those with a later one. It does not go
+// by matches: a row may have changed since they were found.
+func (s source) flags(hits TableRef, column string) string {
 	flag := "t." + quote(column)
-	return fmt.Sprintf("SELECT COUNT(*) AS total, COUNTIF(%s <= h.%s) AS good, COUNTIF(%s IS NULL) AS missing, COUNTIF(%s > h.%s) AS later\nFROM %s AS t\nJOIN %s AS h\nON %s",
-		flag, hitSince, flag, flag, hitSince, s.from, h.sql(), s.on())
+	if s.simple() {
+		return fmt.Sprintf("SELECT COUNT(*) AS total, COUNTIF(%s <= h.%s) AS good, COUNTIF(%s IS NULL) AS missing, COUNTIF(%s > h.%s) AS later\nFROM %s AS t\nJOIN %s AS h\nON %s",
+			flag, hitSince, flag, flag, hitSince, s.from, hits.sql(), s.on())
+	}
+	return fmt.Sprintf("SELECT COUNT(*) AS total, COUNTIF(flag <= since) AS good, COUNTIF(flag IS NULL) AS missing, COUNTIF(flag > since) AS later\nFROM (\n%s\n)",
+		s.hitCells(hits, flag, s.where()))
 }
 
 // mergeSuppression puts hits into the suppression table, with the run that did
@@ -214,14 +219,34 @@ func (s source) remove(h TableRef, quarantine *TableRef, columns []string, run s
 		quarantine.sql(), strings.Join(names, ", "), strings.Join(values, ", "), hitSince, literal(run), s.from, h.sql(), s.on(), del)
 }
 
-// left counts the rows that h still names.
-func (s source) left(h TableRef) string {
-	return fmt.Sprintf("SELECT COUNT(*) AS total\nFROM %s AS t\nJOIN %s AS h\nON %s", s.from, h.sql(), s.on())
+// left counts the cells that are hits.
+func (s source) left(hits TableRef) string {
+	if s.simple() {
+		return fmt.Sprintf("SELECT COUNT(*) AS total\nFROM %s AS t\nJOIN %s AS h\nON %s", s.from, hits.sql(), s.on())
+	}
+	return fmt.Sprintf("SELECT COUNT(*) AS total\nFROM (\n%s\n)", s.hitCells(hits, noFlag, s.where()))
 }
 
-// removed counts the rows that a run has put into quarantine.
-func removed(quarantine TableRef, run string) string {
-	return fmt.Sprintf("SELECT COUNT(*) AS total\nFROM %s\nWHERE optsweep_run_id = %s", quarantine.sql(), literal(run))
+// removed counts the hits in the rows that a run has put into quarantine.
+func (s source) removed(quarantine, hits TableRef, run string) string {
+	q := source{from: quarantine.sql(), ids: s.ids}
+	mine := "\nWHERE t.optsweep_run_id = " + literal(run)
+	if s.simple() {
+		return fmt.Sprintf("SELECT COUNT(*) AS total\nFROM %s AS t\nJOIN %s AS h\nON %s%s", q.from, hits.sql(), q.on(), mine)
+	}
+	return fmt.Sprintf("SELECT COUNT(*) AS total\nFROM (\n%s\n)", q.hitCells(hits, noFlag, mine))
+}
+
+// hitCells selects every cell that is a hit, with flag as flag and the time
+// that it is meant to have as since.
+func (s source) hitCells(hits TableRef, flag, where string) string {
+	parts := make([]string, len(s.ids))
+	for i, p := range s.ids {
+		expr, joins := p.cell()
+		parts[i] = fmt.Sprintf("SELECT %s AS flag, h.%s AS since\nFROM %s AS t%s\nJOIN %s AS h\nON %s = h.%s%s",
+			flag, hitSince, s.from, joins, hits.sql(), expr, hitID, where)
+	}
+	return strings.Join(parts, "\nUNION ALL\n")
 }
 
 // view selects the rows of the source none of whose ids is suppressed, or

@@ -37,7 +37,7 @@ func (c *Client) streamHits(ctx context.Context, h *hits, _, _ string, dst Table
 	if err := c.create(ctx, dst, &bigquery.TableMetadata{Schema: hitsSchema(), ExpirationTime: c.Now().Add(c.Expiry)}); err != nil {
 		return outcome{}, err
 	}
-	if err := c.expire(ctx, dst); err != nil {
+	if _, err := c.expire(ctx, dst); err != nil {
 		return outcome{}, err
 	}
 	n, err := c.streamed(ctx, dst)

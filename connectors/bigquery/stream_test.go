@@ -106,7 +106,7 @@ func (b *bench) hits(n, padding int) *hits {
 	}
 	b.Cleanup(h.remove)
 	for i := range n {
-		if err := h.add(fmt.Appendf(nil, "%0*d", padding, i), day1*1000+int64(i)); err != nil {
+		if err := h.add(fmt.Appendf(nil, "%0*d", padding, i), day1*1000+int64(i), 1); err != nil {
 			b.Fatal(err)
 		}
 	}

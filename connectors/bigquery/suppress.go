@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"cloud.google.com/go/bigquery"
@@ -92,41 +93,71 @@ func (t *Table) views(ctx context.Context) error {
 	} {
 		r := t.Write.Dataset.In(t.Ref.Table + v.suffix)
 		sql := t.everything().view(t.suppression(), string(t.Scope), v.active)
-		if err := t.view(ctx, r, sql, viewMark+" "+v.text); err != nil {
-			return err
+		changed, err := t.view(ctx, r, sql, viewMark+" "+v.text)
+		if err == nil && t.Write.Authorized {
+			err = t.authorize(ctx, r, changed)
 		}
-		if t.Write.Authorized {
-			if err := t.authorize(ctx, r); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (t *Table) view(ctx context.Context, r TableRef, sql, description string) error {
-	m, found, err := t.c.metadata(ctx, r)
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		return t.c.create(ctx, r, &bigquery.TableMetadata{ViewQuery: sql, Description: description})
-	case m.ViewQuery == sql:
-		return nil
-	case m.ViewQuery == "" || m.Description != description:
-		return schemas.Errorf(schemas.Failed, "%s exists and is not optsweep's view of that table", r).
-			WithHint("rename it, or name another dataset with write.dataset")
+// view makes a view, or gives ours another query; changed tells that it did
+// the latter.
+func (t *Table) view(ctx context.Context, r TableRef, sql, description string) (changed bool, err error) {
+	for n := 1; ; n++ {
+		m, found, err := t.c.metadata(ctx, r)
+		switch {
+		case err != nil:
+			return changed, err
+		case !found:
+			return false, t.c.create(ctx, r, &bigquery.TableMetadata{ViewQuery: sql, Description: description})
+		case m.ViewQuery == sql:
+			return changed, nil
+		case m.ViewQuery == "" || m.Description != description:
+			return false, schemas.Errorf(schemas.Failed, "%s exists and is not optsweep's view of that table", r).
+				WithHint("rename it, or name another dataset with write.dataset")
+		}
+		changed = true
+		err = t.c.retry(ctx, func(ctx context.Context) error {
+			_, err := t.c.table(r).Update(ctx, bigquery.TableMetadataToUpdate{ViewQuery: sql}, m.ETag)
+			return err
+		})
+		// Another version may be our own, whose answer was lost.
+		if err == nil || !isPrecondition(err) || n == attempts {
+			return changed, explain(err, "update the view %s", r)
+		}
 	}
-	err = t.c.retry(ctx, func(ctx context.Context) error {
-		_, err := t.c.table(r).Update(ctx, bigquery.TableMetadataToUpdate{ViewQuery: sql}, m.ETag)
-		return err
-	})
-	return explain(err, "update the view %s", r)
 }
 
 // authorize lets a view read the dataset of the table on behalf of those who
-// may not read it themselves.
-func (t *Table) authorize(ctx context.Context, view TableRef) error {
+// may not read it themselves. A view whose query has changed must be
+// authorized anew (BigQuery, authorized views).
+func (t *Table) authorize(ctx context.Context, view TableRef, changed bool) error {
+	isView := func(a *bigquery.AccessEntry) bool {
+		return a.View != nil && a.View.ProjectID == view.Project && a.View.DatasetID == view.Dataset && a.View.TableID == view.Table
+	}
+	if changed {
+		if err := t.access(ctx, view, func(list []*bigquery.AccessEntry) ([]*bigquery.AccessEntry, bool) {
+			without := slices.DeleteFunc(slices.Clone(list), isView)
+			return without, len(without) < len(list)
+		}); err != nil {
+			return err
+		}
+	}
+	return t.access(ctx, view, func(list []*bigquery.AccessEntry) ([]*bigquery.AccessEntry, bool) {
+		if slices.ContainsFunc(list, isView) {
+			return list, false
+		}
+		return append(slices.Clone(list), &bigquery.AccessEntry{EntityType: bigquery.ViewEntity, View: t.c.table(view)}), true
+	})
+}
+
+// access changes who may read the dataset of the table, and nothing that
+// another program changes meanwhile.
+func (t *Table) access(ctx context.Context, view TableRef, change func([]*bigquery.AccessEntry) ([]*bigquery.AccessEntry, bool)) error {
 	dataset := t.c.bq.DatasetInProject(t.Ref.Project, t.Ref.Dataset)
 	for n := 1; ; n++ {
 		var m *bigquery.DatasetMetadata
@@ -137,14 +168,12 @@ func (t *Table) authorize(ctx context.Context, view TableRef) error {
 		if err != nil {
 			return explain(err, "dataset of %s", t.Ref)
 		}
-		for _, a := range m.Access {
-			if a.View != nil && a.View.ProjectID == view.Project && a.View.DatasetID == view.Dataset && a.View.TableID == view.Table {
-				return nil
-			}
+		list, differs := change(m.Access)
+		if !differs {
+			return nil
 		}
-		access := append(m.Access[:len(m.Access):len(m.Access)], &bigquery.AccessEntry{EntityType: bigquery.ViewEntity, View: t.c.table(view)})
 		err = t.c.retry(ctx, func(ctx context.Context) error {
-			_, err := dataset.Update(ctx, bigquery.DatasetMetadataToUpdate{Access: access}, m.ETag)
+			_, err := dataset.Update(ctx, bigquery.DatasetMetadataToUpdate{Access: list}, m.ETag)
 			return err
 		})
 		if err == nil || !isPrecondition(err) || n == attempts {

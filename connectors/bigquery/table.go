@@ -176,17 +176,24 @@ func digest(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// expire makes sure that an own table goes away by itself.
-func (c *Client) expire(ctx context.Context, r TableRef) error {
+// stagedMark is the description of a staging table once it is as it should be.
+const stagedMark = "Made by optsweep; it expires."
+
+// expire makes sure that an own table goes away by itself, marks it, and
+// returns how many rows it has.
+func (c *Client) expire(ctx context.Context, r TableRef) (rows int64, err error) {
 	m, found, err := c.metadata(ctx, r)
-	if err != nil || !found || !m.ExpirationTime.IsZero() {
-		return err
+	if err != nil || !found {
+		return 0, err
+	}
+	if rows = int64(m.NumRows); m.Description == stagedMark && !m.ExpirationTime.IsZero() {
+		return rows, nil
 	}
 	err = c.retry(ctx, func(ctx context.Context) error {
-		_, err := c.table(r).Update(ctx, bigquery.TableMetadataToUpdate{ExpirationTime: c.Now().Add(c.Expiry)}, "")
+		_, err := c.table(r).Update(ctx, bigquery.TableMetadataToUpdate{ExpirationTime: c.Now().Add(c.Expiry), Description: stagedMark}, "")
 		return err
 	})
-	return explain(err, "let %s expire", r)
+	return rows, explain(err, "let %s expire", r)
 }
 
 // suppression is the table of suppressed ids.

@@ -1,0 +1,55 @@
+-- stage, no flags yet
+SELECT id, COUNT(*) AS n, COUNT(flag) AS flagged, MIN(flag) AS flag_min, MAX(flag) AS flag_max
+FROM (
+SELECT t.`euid` AS id, CAST(NULL AS TIMESTAMP) AS flag
+FROM (
+SELECT id AS euid FROM x -- all of it
+) AS t
+)
+GROUP BY id;
+
+-- stage, suppression table
+SELECT g.id AS id, g.n AS n, IF(s.id IS NULL, 0, g.n) AS flagged, s.opted_out_since AS flag_min, s.opted_out_since AS flag_max
+FROM (
+SELECT id, COUNT(*) AS n
+FROM (
+SELECT t.`euid` AS id, CAST(NULL AS TIMESTAMP) AS flag
+FROM (
+SELECT id AS euid FROM x -- all of it
+) AS t
+)
+GROUP BY id
+) AS g
+LEFT JOIN `p`.`own`.`optsweep_suppression` AS s
+ON s.id = g.id AND s.scope = 'euid';
+
+-- count staged ids
+SELECT COUNT(*) AS cells, COALESCE(SUM(n), 0) AS total
+FROM `p`.`staging`.`ids`;
+
+-- count cells
+SELECT COUNT(*) AS total
+FROM (
+SELECT id AS euid FROM x -- all of it
+) AS t;
+
+-- suppress
+MERGE INTO `p`.`own`.`optsweep_suppression` AS s
+USING `p`.`staging`.`hits` AS h
+ON s.id = h.optsweep_id AND s.scope = 'euid'
+WHEN MATCHED AND s.opted_out_since > h.optsweep_since THEN
+  UPDATE SET opted_out_since = h.optsweep_since, last_checked_at = TIMESTAMP_MILLIS(1772337600000), run_id = '20260301T040000.000Z'
+WHEN NOT MATCHED THEN
+  INSERT (id, scope, opted_out_since, first_flagged_at, last_checked_at, run_id)
+  VALUES (h.optsweep_id, 'euid', h.optsweep_since, TIMESTAMP_MILLIS(1772337600000), TIMESTAMP_MILLIS(1772337600000), '20260301T040000.000Z');
+
+-- take off the suppression table
+DELETE FROM `p`.`own`.`optsweep_suppression` AS s
+WHERE s.scope = 'euid' AND s.id IN (SELECT optsweep_id FROM `p`.`staging`.`hits`);
+
+-- confirm suppression
+SELECT COUNT(*) AS total, COUNTIF(s.opted_out_since <= h.optsweep_since) AS good, COUNTIF(s.id IS NULL) AS missing, COUNTIF(s.opted_out_since > h.optsweep_since) AS later
+FROM `p`.`staging`.`hits` AS h
+LEFT JOIN `p`.`own`.`optsweep_suppression` AS s
+ON s.id = h.optsweep_id AND s.scope = 'euid';
+
