@@ -15,7 +15,9 @@ require (
 	github.com/googleapis/gax-go/v2 v2.26.2 // pauses between attempts, as the BigQuery client has them
 	github.com/klauspost/compress v1.20.1 // codecs of Parquet pages
 	github.com/pierrec/lz4/v4 v4.1.21 // codec of Parquet pages
-	github.com/prometheus/client_golang v1.25.0 // /metrics of the embedded operator
+	github.com/prometheus/client_golang v1.25.0 // /metrics of the embedded operator, and figures of runs
+	github.com/prometheus/client_model v0.6.3 // what the next one parses
+	github.com/prometheus/common v0.72.0 // the text format, to write and to read a textfile
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/segmentio/asm v1.2.1 // base64 of whole requests, several times faster than the standard library
 	github.com/spf13/cobra v1.10.2 // command line
@@ -51,11 +53,10 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/klauspost/asmfmt v1.3.2 // indirect
 	github.com/klauspost/cpuid/v2 v2.2.8 // indirect
+	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/minio/asm2plan9s v0.0.0-20200509001527-cdd76441f9d8 // indirect
 	github.com/minio/c2goasm v0.0.0-20190812172519-36a3d3bbc4f3 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	github.com/prometheus/client_model v0.6.3 // indirect
-	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/zeebo/xxh3 v1.0.2 // indirect
 	go.opencensus.io v0.24.0 // indirect
