@@ -22,6 +22,7 @@ type Job struct {
 	Limits      Limits
 	BigQuery    BigQuery // connection; zero unless a table is there
 	Tables      []Table  // at least one, with distinct names
+	Signals     Signals  // who is told about runs
 }
 
 // Rules are the rules for the ids of this job.
@@ -163,8 +164,8 @@ func (p Percent) String() string {
 
 // Digest is the SHA-256, in hexadecimal, of everything that decides what a run
 // finds and where it writes: name, scope, environment, operator, workspace and
-// tables. A run may go on after its limits, its connection settings or the
-// place of its secrets were changed, so those are left out.
+// tables. A run may go on after its limits, its connection settings, the place
+// of its secrets or who is told about it were changed, so those are left out.
 func (j *Job) Digest() string {
 	canonical, err := json.Marshal(struct {
 		Version     int

@@ -76,6 +76,7 @@ func (r *reader) job(s *section, job *Job) {
 	job.BigQuery, defaults = bigQuery(connection.section())
 	job.Tables = tables(s.required("tables"), workspace, job.Workspace, defaults)
 	r.needsBigQuery(job, connection)
+	job.Signals = signals(s)
 	s.done()
 }
 

@@ -110,7 +110,7 @@ func TestProblems(t *testing.T) {
 		{"case and dashes", good, "id_column: euid", "ID-Column: euid", []string{
 			"f:21:14: tables[0].parquet.id_column: is missing", "f:21:46: tables[0].parquet.ID-Column: unknown key (did you mean id_column?)"}},
 		{"not yet", good, "workspace:", "schedule: {cron: x}\nworkspace:", []string{
-			"f:17:1: schedule: unknown key (known here: bigquery, environment, job,"}},
+			"f:17:1: schedule: unknown key (known here: bigquery, environment, heartbeat, job,"}},
 		{"key that may be a secret is not repeated", good, "  ca_file: ", "  c9+/secretsecretsecretsecret: ", []string{
 			"f:14:3: operator: unknown key (known here: allow_host_mismatch,"}},
 		{"twice", good, "workspace: ../ws", "workspace: ../ws\njob: b", []string{
@@ -356,7 +356,8 @@ func TestDigest(t *testing.T) {
 	for _, change := range [][2]string{ // what does not decide the result
 		{"version: 1\n", "version: 1\n# a comment\n"},
 		{"{env: EUID_API_KEY}", "{file: key}"}, {"parallel: 8", "parallel: 9"}, {"binary: true", "binary: false"},
-		{"max_quarantined: 0%", "max_quarantined: 2%"}, {"/etc/ca.pem", "ca.pem"}, {"/v2/\n", "\n"},
+		{"max_quarantined: 0%", "max_quarantined: 2%"},
+		{"workspace:", "metrics: {textfile: a.prom}\nlineage: {file: a}\ntracing: {endpoint: https://a.example}\nheartbeat: {url: https://a.example}\nnotify: [{kind: webhook, url: https://a.example, on: [failed]}]\nworkspace:"}, {"/etc/ca.pem", "ca.pem"}, {"/v2/\n", "\n"},
 	} {
 		if got := parse(strings.Replace(good, change[0], change[1], 1)).Digest(); got != want {
 			t.Errorf("%q for %q changes the digest", change[1], change[0])

@@ -217,7 +217,8 @@ type bench struct {
 	job      Job
 	list     ListSink
 	clock    time.Time
-	realTime bool // for benchmarks
+	realTime bool    // for benchmarks
+	begun    []Begun // what Run told
 }
 
 // newBench makes a workspace and a table of two units: ids 0 to 59 with some
@@ -282,7 +283,7 @@ func (b *bench) run(ctx context.Context) (schemas.Report, error) {
 	defer w.Close()
 	return Run(ctx, b.job, Deps{
 		Workspace: w, Checker: b.operator, List: b.list, Progress: noProgress{},
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: b.now,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: b.now, Begun: func(x Begun) { b.begun = append(b.begun, x) },
 	})
 }
 

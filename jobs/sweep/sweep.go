@@ -103,6 +103,7 @@ type Deps struct {
 	Progress  Progress
 	Log       *slog.Logger
 	Now       func() time.Time
+	Begun     func(Begun) // is told of the run before its first phase; nil: nobody is
 }
 
 // Run takes up the unfinished run of the workspace, if it is of this job, or
@@ -113,6 +114,7 @@ func Run(ctx context.Context, job Job, deps Deps) (schemas.Report, error) {
 	if err != nil {
 		return schemas.Report{}, err
 	}
+	r.begun()
 	ctx, cancel := context.WithTimeoutCause(ctx, job.MaxDuration-r.now().Sub(r.started), errDeadline)
 	defer cancel()
 	err = r.phases(ctx)
