@@ -19,6 +19,7 @@ require (
 	github.com/prometheus/client_model v0.6.3 // what the next one parses
 	github.com/prometheus/common v0.72.0 // the text format, to write and to read a textfile
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // validates OpenLineage events, in tests
 	github.com/segmentio/asm v1.2.1 // base64 of whole requests, several times faster than the standard library
 	github.com/spf13/cobra v1.10.2 // command line
 	github.com/spf13/pflag v1.0.9
