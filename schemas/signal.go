@@ -12,6 +12,7 @@ type RunStart struct {
 	Job         string
 	ToolVersion string
 	Scheduled   time.Time // fire time of the schedule; zero: not started by one
+	Offline     bool      // nobody is asked
 	Tables      []Dataset
 }
 
@@ -38,7 +39,8 @@ type RunEnd struct {
 	Killed  bool    // the process ended before the attempt did; found out afterwards
 	Stages  []Stage // phases of this attempt, in order
 	Past    RunPast // of the job's other runs
-	Honour  *Honour // nil: nothing was flagged
+	Honour  *Honour // nil: not known, or nothing was flagged
+	Notices []Notice
 }
 
 // Stage is when a phase was under way.

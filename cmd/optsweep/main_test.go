@@ -46,6 +46,7 @@ func TestScript(t *testing.T) {
 			"noids":    noIDs,
 			"same":     same,
 			"takeid":   takeID,
+			"receives": receives,
 		},
 	})
 }

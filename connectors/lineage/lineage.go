@@ -80,15 +80,17 @@ func (m *Emitter) Ended(ctx context.Context, end schemas.RunEnd) error {
 		in, out := input{dataset: dataset{d.Namespace, d.Name}}, output{dataset: dataset(d.Output)}
 		if known {
 			column := columnMetrics{NullCount: t.Nulls}
-			if len(end.Tables) == 1 {
+			if len(end.Tables) == 1 && end.Report.IDs.Distinct > 0 {
 				column.DistinctCount = &end.Report.IDs.Distinct // otherwise it is over all tables
 			}
 			in.Facets = map[string]any{"dataQualityMetrics": quality{
 				e.base("1-0-2", "DataQualityMetricsInputDatasetFacet"), t.Rows, t.BytesBefore, map[string]columnMetrics{d.IDColumn: column},
 			}}
-			out.Facets = map[string]any{"outputStatistics": statistics{
-				e.base("1-0-2", "OutputStatisticsOutputDatasetFacet"), t.RowsNew + t.RowsEarlier, t.BytesAfter,
-			}}
+			if t.Status != schemas.StatusFailed { // otherwise it is not known what was written
+				out.Facets = map[string]any{"outputStatistics": statistics{
+					e.base("1-0-2", "OutputStatisticsOutputDatasetFacet"), t.RowsNew + t.RowsEarlier, t.BytesAfter,
+				}}
+			}
 		}
 		e.Inputs, e.Outputs = append(e.Inputs, in), append(e.Outputs, out)
 	}
@@ -156,8 +158,11 @@ func endpoint(base schemas.Secret) schemas.Secret {
 }
 
 // appendLine adds a line with one call, so that lines of several processes do
-// not mix.
+// not mix. A pipe, say, could keep the caller waiting for ever.
 func appendLine(path string, line []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path)
+	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err

@@ -128,7 +128,15 @@ func TestEvents(t *testing.T) {
 // it is the only one.
 func TestDistinctCount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lineage.ndjson")
-	e := end("", "")
+	e := end("cancelled", "cancelled before anything was known of ids and flags")
+	e.Tables, e.Report.IDs.Distinct, e.Report.Tables[0].Status = e.Tables[:1], 0, schemas.StatusFailed
+	if err := New(Options{File: path, Namespace: "n"}).Ended(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(path); err != nil || strings.Contains(string(data), "distinctCount") || strings.Contains(string(data), "outputStatistics") {
+		t.Errorf("%s, %v", data, err)
+	}
+	e = end("", "")
 	e.Tables = e.Tables[:1]
 	if err := New(Options{File: path, Namespace: "n"}).Ended(t.Context(), e); err != nil {
 		t.Fatal(err)

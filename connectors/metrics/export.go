@@ -44,6 +44,9 @@ func (m *Metrics) text() ([]byte, error) {
 // failure that only the file there knows of are kept: a run that could not
 // even read its ledger must not make them forgotten.
 func (m *Metrics) WriteTextfile(path, job string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path) // a pipe, say, could keep the caller waiting for ever
+	}
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

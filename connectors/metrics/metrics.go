@@ -19,10 +19,14 @@ import (
 const (
 	optedOut     = "opted_out"
 	clear        = "clear"
-	notOptedOut  = "not_opted_out" // rows with a valid id that is not known as opted out
+	notOptedOut  = "not_opted_out" // rows whose id is valid and, as far as was asked, not opted out
 	unverifiable = "unverifiable"
 	noID         = "no_id"
 )
+
+// notChecked is the reason of rows with a valid id whose table was not
+// reconciled as a whole.
+const notChecked = "not_checked"
 
 // Metrics are the figures of the last run of each job, and counters over all
 // runs that were observed. It is safe for concurrent use.
@@ -142,8 +146,13 @@ func (m *Metrics) Observe(e schemas.RunEnd, failed []schemas.Undelivered) {
 	}
 }
 
-// Undelivered counts a message that did not arrive outside of a run.
-func (m *Metrics) Undelivered(job, sink string) { m.failed.WithLabelValues(job, sink).Inc() }
+// Undelivered counts one more message that did not arrive.
+func (m *Metrics) Undelivered(job, sink string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed.WithLabelValues(job, sink).Inc()
+	m.vectors[undelivered].WithLabelValues(job, sink).Inc()
+}
 
 func status(e schemas.RunEnd) string {
 	if e.Report.Run == "" {
@@ -208,14 +217,16 @@ func figures(e schemas.RunEnd, set func(name string, value float64, labels ...st
 		set(phaseDuration, s, name)
 	}
 	c := r.IDs
-	set(ids, float64(c.Known), optedOut, "known")
-	set(ids, float64(c.OptedOut), optedOut, "answered")
-	set(ids, float64(c.Clear), clear, "answered")
-	for reason, n := range c.Unverifiable {
-		set(ids, float64(n), unverifiable, string(reason))
+	if c.Distinct > 0 { // otherwise the run did not come that far
+		set(ids, float64(c.Known), optedOut, "known")
+		set(ids, float64(c.OptedOut), optedOut, "answered")
+		set(ids, float64(c.Clear), clear, "answered")
+		for reason, n := range c.Unverifiable {
+			set(ids, float64(n), unverifiable, string(reason))
+		}
+		set(batches, float64(c.Batches))
+		set(retries, float64(c.Retries))
 	}
-	set(batches, float64(c.Batches))
-	set(retries, float64(c.Retries))
 	if c.OldestMS > 0 {
 		set(oldestCheck, float64(c.OldestMS)/1000)
 	}
@@ -246,10 +257,16 @@ func table(t schemas.TableReport, set func(name string, value float64, labels ..
 	}
 	set(rows, float64(t.Nulls), t.Table, noID, "null")
 	set(rows, float64(t.RowsOptedOut), t.Table, optedOut, "")
-	set(rows, float64(max(0, t.Valid-t.RowsOptedOut)), t.Table, notOptedOut, "")
+	if rest := float64(max(0, t.Valid-t.RowsOptedOut)); t.Status == schemas.StatusReconciled {
+		set(rows, rest, t.Table, notOptedOut, "")
+	} else {
+		set(rows, rest, t.Table, unverifiable, notChecked)
+	}
 	set(quarantined, float64(bad), t.Table)
 	set(rowsNew, float64(t.RowsNew), t.Table)
-	set(rowsFlagged, float64(t.RowsFlagged), t.Table)
+	if t.Status != schemas.StatusFailed { // otherwise it was not read back
+		set(rowsFlagged, float64(t.RowsFlagged), t.Table)
+	}
 	set(units, float64(t.UnitsChanged), t.Table, "changed")
 	set(units, float64(t.UnitsFailed), t.Table, "failed")
 }

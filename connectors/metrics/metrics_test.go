@@ -40,8 +40,8 @@ func whole() schemas.RunEnd {
 			Phases:      []schemas.Phase{{Name: "extract", Seconds: 1.5}, {Name: "check", Seconds: 4}, {Name: "apply", Seconds: 2}, {Name: "apply", Seconds: 0.25}},
 			Tables: []schemas.TableReport{
 				{TableExtracted: schemas.TableExtracted{Table: "crm", Units: 3, Rows: 1500, Nulls: 100, Valid: 1390,
-					Malformed: map[schemas.Reason]int64{schemas.BadLength: 4, schemas.HexHash: 6}}, UnitsChanged: 2, RowsOptedOut: 90, RowsFlagged: 91, RowsNew: 45},
-				{TableExtracted: schemas.TableExtracted{Table: "web", Units: 1, Rows: 10, Valid: 10}},
+					Malformed: map[schemas.Reason]int64{schemas.BadLength: 4, schemas.HexHash: 6}}, Status: schemas.StatusReconciled, UnitsChanged: 2, RowsOptedOut: 90, RowsFlagged: 91, RowsNew: 45},
+				{TableExtracted: schemas.TableExtracted{Table: "web", Units: 1, Rows: 10, Valid: 10}, Status: schemas.StatusReconciled},
 			},
 		},
 	}
@@ -53,6 +53,11 @@ func stopped() schemas.RunEnd {
 	e.Class, e.Failure = "limit", "stopped"
 	e.Report.Status = schemas.StatusStopped
 	e.Report.Limit = &schemas.LimitHit{Limit: "max_new_flags"}
+	e.Report.IDs = schemas.Checked{}
+	for i := range e.Report.Tables { // nothing was written
+		t := &e.Report.Tables[i]
+		t.Status, t.UnitsChanged, t.RowsOptedOut, t.RowsFlagged, t.RowsNew = schemas.StatusFailed, 0, 0, 0, 0
+	}
 	e.Past.LastSuccess, e.Honour = ended, nil
 	return e
 }
@@ -104,6 +109,9 @@ func TestLint(t *testing.T) {
 	m := New()
 	m.Observe(whole(), []schemas.Undelivered{{Sink: "notify"}})
 	m.Observe(stopped(), nil)
+	other := whole()
+	other.Job = "other"
+	m.Observe(other, nil)
 	problems, err := promlint.New(strings.NewReader(scrape(t, m))).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -111,8 +119,24 @@ func TestLint(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	if n, err := testutil.GatherAndCount(m.last); err != nil || n < 30 {
+	if n, err := testutil.GatherAndCount(m.last); err != nil || n < 60 {
 		t.Errorf("%d series, %v", n, err)
+	}
+}
+
+// What was not checked is never shown as not opted out.
+func TestSilenceIsNotClean(t *testing.T) {
+	offline := whole()
+	offline.Report.Offline, offline.Report.Status, offline.Report.Tables[0].Status = true, schemas.StatusReapplied, schemas.StatusReapplied
+	partial := whole()
+	partial.Report.Tables[0].Status = schemas.StatusPartial
+	for name, e := range map[string]schemas.RunEnd{"stopped": stopped(), "offline": offline, "partial": partial} {
+		m := New()
+		m.Observe(e, nil)
+		text := scrape(t, m)
+		if strings.Contains(text, `table="crm",verdict="not_opted_out"`) || !strings.Contains(text, `reason="not_checked",table="crm",verdict="unverifiable"`) {
+			t.Errorf("%s: %s", name, text)
+		}
 	}
 }
 

@@ -22,8 +22,11 @@ type Heartbeat struct {
 	Sender *delivery.Sender
 }
 
-// Started tells that a run has started.
-func (h Heartbeat) Started(ctx context.Context, _ schemas.RunStart) error {
+// Started tells that a run has started which may end in success.
+func (h Heartbeat) Started(ctx context.Context, s schemas.RunStart) error {
+	if s.Offline {
+		return nil
+	}
 	return h.ping(ctx, h.Start, "start")
 }
 

@@ -31,6 +31,12 @@ type Receiver struct {
 	Now    func() time.Time
 }
 
+// Started tells nothing: a run that starts is no news.
+func (Receiver) Started(context.Context, schemas.RunStart) error { return nil }
+
+// Ended tells what there is to tell of a run.
+func (r Receiver) Ended(ctx context.Context, e schemas.RunEnd) error { return r.Tell(ctx, e.Notices) }
+
 // Tell sends those of the notices, which are about one run, that the receiver
 // wants.
 func (r Receiver) Tell(ctx context.Context, notices []schemas.Notice) error {

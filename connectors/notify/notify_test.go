@@ -167,6 +167,7 @@ func TestHeartbeat(t *testing.T) {
 		want string
 	}{
 		{"start", func() error { return one.Started(t.Context(), schemas.RunStart{}) }, "GET /uuid/start"},
+		{"start offline", func() error { return one.Started(t.Context(), schemas.RunStart{Offline: true}) }, ""},
 		{"success", func() error { return one.Ended(t.Context(), end("", "reconciled")) }, "GET /uuid/"},
 		{"failure", func() error { return one.Ended(t.Context(), end("partial", "partial")) }, "GET /uuid/fail"},
 		{"cancelled", func() error { return one.Ended(t.Context(), end("cancelled", "interrupted")) }, ""},

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,8 +66,14 @@ func CheckCanaries(ctx context.Context, checker interface {
 		}
 	}
 	if len(wrong) > 0 {
-		return schemas.Errorf(schemas.Refused, "canaries have other verdicts than expected: %s", enumerate(wrong)).
+		refused := schemas.Errorf(schemas.Refused, "canaries have other verdicts than expected: %s", enumerate(wrong)).
 			WithHint("opted-out canaries that come back clear mean a wrong host, scope, environment or key; nothing was written")
+		refused.Err = ErrCanary
+		return refused
 	}
 	return nil
 }
+
+// ErrCanary is the cause of an error about canaries with another verdict than
+// expected.
+var ErrCanary = errors.New("canary failed")

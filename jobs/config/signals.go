@@ -21,6 +21,11 @@ type Signals struct {
 	Notify    []Notify
 }
 
+// None tells whether nobody is told.
+func (s Signals) None() bool {
+	return s.Metrics == Metrics{} && s.Lineage == Lineage{} && s.Tracing == Tracing{} && s.Heartbeat == Heartbeat{} && len(s.Notify) == 0
+}
+
 // Metrics say where the figures of runs go, in the format of Prometheus.
 type Metrics struct {
 	Textfile    string // of node_exporter; may be empty

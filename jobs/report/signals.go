@@ -96,6 +96,23 @@ func Notices(e schemas.RunEnd, canary bool) (list []schemas.Notice) {
 	return list
 }
 
+// MissedNotice says that a run was due and did not start.
+func MissedNotice(job string, due, at time.Time, why string) schemas.Notice {
+	return schemas.Notice{
+		Schema: schemas.NoticeSchema, Event: schemas.NoticeMissed, Job: job, At: at.UTC(),
+		Message: fmt.Sprintf("job %s: the run that was due at %s did not start: %s", job, due.UTC().Format(time.RFC3339), why),
+	}
+}
+
+// GateNotice says that a table did not pass the gate, because of that many
+// rows.
+func GateNotice(job, table string, rows int64, at time.Time, why string) schemas.Notice {
+	return schemas.Notice{
+		Schema: schemas.NoticeSchema, Event: schemas.NoticeGate, Job: job, Table: table, Rows: rows, At: at.UTC(),
+		Message: fmt.Sprintf("job %s, table %s does not pass the gate: %s", job, table, why),
+	}
+}
+
 func outcome(r schemas.Report) string {
 	if r.Run == "" {
 		return "the run could not begin"

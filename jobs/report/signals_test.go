@@ -129,3 +129,13 @@ func TestNotices(t *testing.T) {
 		}
 	}
 }
+
+func TestNoticesFromElsewhere(t *testing.T) {
+	at := time.Date(2026, 3, 4, 4, 30, 0, 0, time.FixedZone("", 3600))
+	if n := MissedNotice("j", at.Add(-time.Hour), at, "the one before was under way"); n.Event != schemas.NoticeMissed || n.Message != "job j: the run that was due at 2026-03-04T02:30:00Z did not start: the one before was under way" || n.At.Location() != time.UTC {
+		t.Errorf("%+v", n)
+	}
+	if n := GateNotice("j", "crm", 7, at, "7 rows"); n.Event != schemas.NoticeGate || n.Table != "crm" || n.Rows != 7 || n.Message != "job j, table crm does not pass the gate: 7 rows" {
+		t.Errorf("%+v", n)
+	}
+}

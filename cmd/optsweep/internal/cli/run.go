@@ -34,11 +34,14 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rep, err := wire.Run(cmd.Context(), a.system(), job, o)
+			var undelivered []schemas.Undelivered
+			s := a.system()
+			s.Undelivered = func(u schemas.Undelivered) { undelivered = append(undelivered, u) }
+			rep, err := wire.Run(cmd.Context(), s, job, o)
 			if rep.Run == "" {
 				return err
 			}
-			if printErr := a.printReport(rep); err == nil {
+			if printErr := a.printRun(rep, undelivered); err == nil {
 				err = printErr
 			}
 			return err
@@ -50,6 +53,18 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&o.PlanFile, "plan", "", "plan file to keep to; refused if anything has changed since it was made")
 	f.StringSliceVar(&o.Override, "override", nil, "safety limit that this run is let past (repeatable)")
 	return c
+}
+
+// printRun prints the report of a run, and in JSON also which messages about
+// it did not arrive; the log has said so, too.
+func (a *app) printRun(rep schemas.Report, undelivered []schemas.Undelivered) error {
+	if a.output != "json" {
+		return a.printReport(rep)
+	}
+	return a.printJSON(struct {
+		schemas.Report
+		Undelivered []schemas.Undelivered `json:"undelivered,omitempty"`
+	}{rep, undelivered})
 }
 
 func (a *app) printReport(rep schemas.Report) error {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"optsweep/connectors/embedded"
 	"optsweep/connectors/operator"
@@ -22,11 +23,22 @@ type RunOptions struct {
 	Offline  bool     // nobody is asked: what earlier runs found is applied again
 	PlanFile string   // keep to this plan; empty: list the tables anew
 	Override []string // limits that the run is let past, of sweep.Overridable
+
+	Scheduled time.Time // fire time of the schedule that started the run; zero: none did
 }
 
-// Run reconciles the job's tables. The report is empty if the run could not
+// Run reconciles the job's tables and tells those about it that the job file
+// names, unless it is a dry run. The report is empty if the run could not
 // begin.
-func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (rep schemas.Report, err error) {
+func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (schemas.Report, error) {
+	if o.DryRun || job.Signals.None() && s.Metrics == nil {
+		return reconcile(ctx, s, job, o, nil)
+	}
+	return runTold(ctx, s, job, o, usual())
+}
+
+// reconcile is the run itself.
+func reconcile(ctx context.Context, s System, job *config.Job, o RunOptions, begun func(sweep.Begun)) (rep schemas.Report, err error) {
 	// The limit is on ids in memory; the collector gets the same figure, so
 	// that garbage does not come on top of it.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(job.Limits.MemoryBytes))
@@ -72,7 +84,7 @@ func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (rep sche
 	}
 	rep, err = sweep.Run(ctx, work, sweep.Deps{
 		Workspace: workspace, Checker: asked.checker, Canaries: asked.canaries, Retries: asked.retries,
-		List: list, Progress: s.Progress, Log: s.Log, Now: s.Now,
+		List: list, Progress: s.Progress, Log: s.Log, Now: s.Now, Begun: begun,
 	})
 	return rep, errors.Join(err, publishAfter(ctx, s, job, rep))
 }

@@ -15,6 +15,7 @@ import (
 	"optsweep/jobs/config"
 	"optsweep/jobs/ledger"
 	"optsweep/jobs/sweep"
+	"optsweep/schemas"
 	"optsweep/schemas/durable"
 )
 
@@ -27,6 +28,9 @@ type System struct {
 	Log       *slog.Logger
 	Progress  Progress
 	Now       func() time.Time
+
+	Metrics     *Metrics                  // of a process that goes on after a run; may be nil
+	Undelivered func(schemas.Undelivered) // is told which messages about a run did not arrive; may be nil
 }
 
 // owner says to other processes who holds a lease.
