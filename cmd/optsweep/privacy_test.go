@@ -213,6 +213,7 @@ func TestNothingShowsAnIDOrASecret(t *testing.T) {
 	p := newPrivacy(t)
 	p.embedded()
 	p.remote()
+	p.signals()
 	p.wrongPlaces()
 	p.damaged()
 
