@@ -135,6 +135,17 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	}
 }
 
+// A redirect could take the message, which is not for everybody, elsewhere.
+func TestRedirectIsNotFollowed(t *testing.T) {
+	other, seen := receiver(t, 200)
+	s := httptest.NewServer(http.RedirectHandler(other+"/SECRET", http.StatusTemporaryRedirect))
+	defer s.Close()
+	check(t, send(t.Context(), t, quick(), s.URL), "status 307")
+	if seen.Load() != 0 {
+		t.Error("it was")
+	}
+}
+
 func TestNotAURL(t *testing.T) {
 	s := New(quick())
 	defer s.Close()

@@ -65,7 +65,7 @@ func (u *untold) makeUp(ctx context.Context, now schemas.RunStart) error {
 		var attempt int
 		run := path.Dir(name)
 		rep, known := reports[run]
-		if _, err := fmt.Sscanf(path.Base(name), "lineage-%d.open", &attempt); err != nil || !known || run == now.Run && attempt == now.Attempt {
+		if _, err := fmt.Sscanf(path.Base(name), "lineage-%d.open", &attempt); err != nil || !known {
 			continue
 		}
 		e := schemas.RunEnd{RunStart: now, EndedAt: rep.FinishedAt, Report: schemas.Report{Run: run}}
