@@ -340,6 +340,19 @@ func TestScaffoldIsAccepted(t *testing.T) {
 	}
 }
 
+// Those who are told in comments are accepted, too.
+func TestScaffoldOfSignalsIsAccepted(t *testing.T) {
+	text := string(Scaffold())
+	at := strings.Index(text, "# metrics:\n")
+	job, err := Parse("job.yaml", []byte(text[:at]+strings.ReplaceAll(text[at-1:], "\n# ", "\n")), "/jobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := job.Signals; len(s.Notify) != 2 || s.Heartbeat.URL.IsZero() || s.Tracing.Endpoint.IsZero() || s.Lineage.File == "" || s.Metrics.Textfile == "" {
+		t.Errorf("got %+v", s)
+	}
+}
+
 func TestDigest(t *testing.T) {
 	parse := func(text string) *Job {
 		t.Helper()
