@@ -20,16 +20,17 @@ const (
 // Proof is all that a workspace and the tables of a job tell about one id,
 // which it does not show.
 type Proof struct {
-	Schema    string        `json:"schema"`
-	Pseudonym string        `json:"id"`
-	MadeAt    time.Time     `json:"made_at"`
-	Seen      bool          `json:"seen"` // false: no table, no run and no list knows the id
-	Listing   *ProofListing `json:"suppression_list,omitempty"`
-	Unflagged []ProofUnflag `json:"unflagged"`
-	Runs      []ProofRun    `json:"runs"` // whose ids or answers still exist, oldest first
-	Scan      *ProofScan    `json:"scan,omitempty"`
-	Units     []ProofUnit   `json:"units"` // that hold the id now
-	Gaps      []string      `json:"gaps"`  // what cannot be told any more, and why
+	Schema    string            `json:"schema"`
+	Pseudonym string            `json:"id"`
+	MadeAt    time.Time         `json:"made_at"`
+	Seen      bool              `json:"seen"` // false: no table, no run and no list knows the id
+	Listing   *ProofListing     `json:"suppression_list,omitempty"`
+	Unflagged []ProofUnflag     `json:"unflagged"`
+	OwnLists  []ProofOwnListing `json:"own_lists,omitempty"`
+	Runs      []ProofRun        `json:"runs"` // whose ids or answers still exist, oldest first
+	Scan      *ProofScan        `json:"scan,omitempty"`
+	Units     []ProofUnit       `json:"units"` // that hold the id now
+	Gaps      []string          `json:"gaps"`  // what cannot be told any more, and why
 }
 
 // ProofListing is an id's entry in the suppression list.
@@ -37,6 +38,22 @@ type ProofListing struct {
 	SinceMS int64  `json:"opted_out_since_ms"`
 	FoundMS int64  `json:"found_ms"`      // when optsweep first learned of it
 	Run     string `json:"run,omitempty"` // that learned of it
+}
+
+// OwnListing is an id's entry on an own list.
+type OwnListing struct {
+	Source  string `json:"source"`
+	SinceMS int64  `json:"opted_out_since_ms"`
+	FoundMS int64  `json:"found_ms"` // when it was first imported
+}
+
+// ProofOwnListing is an id's entry on an own list in force, and who put it
+// there.
+type ProofOwnListing struct {
+	OwnListing
+	Basis string `json:"basis"`
+	User  string `json:"user"`
+	Host  string `json:"host"`
 }
 
 // ProofUnflag is an act of taking the id off the list.

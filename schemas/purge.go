@@ -61,6 +61,7 @@ type LedgerKept struct {
 	SigningKey *SigningKey         `json:"signing_key,omitempty"`
 	List       *SuppressionUpdated `json:"suppression_list,omitempty"` // the one in force
 	Jobs       map[string]JobPast  `json:"jobs,omitempty"`
+	OwnLists   []OwnList           `json:"own_lists,omitempty"` // those in force
 }
 
 // JobPast is what the limits and estimates of a job's next run rest on.

@@ -43,7 +43,8 @@ type Report struct {
 	Overrides    []LimitOverridden   `json:"overrides"` // limits that this run was let past
 	Laws         []Law               `json:"laws"`
 	Phases       []Phase             `json:"phases"`
-	Notes        []string            `json:"notes"` // what a reader must know to read the figures right
+	Notes        []string            `json:"notes"`             // what a reader must know to read the figures right
+	Sources      *ReportSources      `json:"sources,omitempty"` // own lists that were applied; nil: there were none
 }
 
 // TableReport is one table's part of a Report.
@@ -60,6 +61,8 @@ type TableReport struct {
 	RowsKept      int64  `json:"rows_flag_kept"`
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
+
+	RowsBySource *SourceCount `json:"rows_by_source,omitempty"` // of RowsOptedOut; nil: there were no own lists
 }
 
 // Law is an equation that the figures of a run must satisfy.

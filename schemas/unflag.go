@@ -27,6 +27,8 @@ type UnflagStarted struct {
 	ListDigest string `json:"list_digest,omitempty"` // of the suppression list before; empty if there is none
 	SinceMS    int64  `json:"opted_out_since_ms,omitempty"`
 	FoundMS    int64  `json:"found_ms,omitempty"` // when the id came on the list; 0: it is not there
+
+	OwnLists []OwnListing `json:"own_lists,omitempty"` // that the id was taken off
 }
 
 // UnflagReceipt is one unit of an unflag.

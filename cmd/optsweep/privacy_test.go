@@ -233,7 +233,7 @@ func TestNothingShowsAnIDOrASecret(t *testing.T) {
 		}
 	}
 	p.secrets.files(t, p.dir, "api_key", "client_secret", "clients.json", "canaries.csv", "*.id", "odd.yaml",
-		"*/suppression/*", "*/runs/*/shards/*", "*/runs/*/extract/*", "*/runs/*/check.ndjson", "*/runs/*/preview.ids")
+		"*/suppression/*", "*/suppression/sources/*.ids", "*/runs/*/shards/*", "*/runs/*/extract/*", "*/runs/*/check.ndjson", "*/runs/*/preview.ids")
 }
 
 // embedded runs everything on the demo's own job.
@@ -274,6 +274,7 @@ func (p *privacy) embedded() {
 		p.run("", "operator", "import", list, "--format", "csv", "--id-column", "id", "--time-column", "at", "--time-unit", unit, "--optout-log", p.path("optout"))
 	}
 	p.run("", "operator", "import", list, "--format", "csv", "--id-column", "id", "--time-column", "at", "--time-unit", "rfc3339", "--optout-log", p.path("optout"), "--skip-bad")
+	p.suppress(config, list)
 	p.run("", "purge", config, "--dry-run", "--older-than", "0d")
 	p.run("", "purge", config, "--ids", "0d")
 	p.run("", "verify", config)
@@ -285,6 +286,30 @@ func (p *privacy) embedded() {
 	p.run(p.optedOut, "prove", config)
 	p.run("", "init", "--config", p.path("new.yaml"))
 	p.run("", "demo", "--rows", "200", "--keep=false")
+}
+
+// suppress keeps lists of our own: one of ids that other lists have, too, and
+// of cells that are none.
+func (p *privacy) suppress(config, list string) {
+	own := p.write("own.csv.id", "id,at\n"+p.clear+",2026-01-02T03:04:05Z\n"+p.optedOut+",2026-01-02T03:04:05Z\n"+hiddenEmail+",x\n")
+	args := []string{"suppress", "import", config, "--source", "form", "--format", "csv", "--id-column", "id"}
+	p.run("", append(args, "--basis", "form of the site", "--since", "2026-05-01", own)...)
+	p.run("", append(args, "--basis", "form of the site", "--since", "2026-05-01", "--override", "max_quarantined", own)...)
+	p.run("", append(args, "--basis", "form of the site", "--time-column", "at", "--time-unit", "rfc3339", "--override", "max_quarantined", own)...)
+	p.run("", append(args, "--basis", "asked by "+hiddenEmail, "--since", "2026-05-01", own)...)
+	p.run("", append(args, "--basis", p.clear, "--since", "2026-05-01", list)...)
+	p.run("", "suppress", "list", config)
+	p.run("", "run", config)
+	p.run("", "report", config)
+	p.run("", "report", config, "--evidence", p.path("own.zip"))
+	p.run("", "verify", config)
+	for _, id := range []string{p.clear, p.optedOut} {
+		p.run(id, "prove", config)
+		p.run(id, "unflag", config, "--reason", "test")
+	}
+	p.run("", "suppress", "import", config, "--source", "kept", "--format", "csv", "--id-column", "id", "--basis", "test", "--since", "2026-05-01", "--override", "max_quarantined", own)
+	p.run("", "suppress", "remove", config, "--source", "form", "--reason", "asked by "+hiddenEmail)
+	p.run("", "suppress", "remove", config, "--source", "form", "--reason", "no longer kept")
 }
 
 // remote runs jobs against our operator over HTTP, which misbehaves.
@@ -351,6 +376,10 @@ func (p *privacy) wrongPlaces() {
 			{x}, {"run", x}, {"run", "--" + x}, {"run", "--dry-run=" + x}, {"--config", x, "validate"}, {"prove", config, x}, {"purge", config, "--ids", x}, {"purge", config, "--ledger", x}, {"purge", x}, {"unflag", config, x, "--reason", x}, {"check", config, x},
 			{"validate", x}, {"report", config, "--run", x}, {"runs", "show", config, x}, {"verify", x}, {"verify", config, "--public-key", x},
 			{"run", config, "--override", x}, {"run", config, "--plan", x}, {"report", config, "--since", x}, {"operator", x}, {"operator", "inspect", x},
+			{"suppress", x}, {"suppress", "list", config, x}, {"suppress", "remove", config, "--source", x, "--reason", "x"},
+			{"suppress", "import", config, "--source", x, "--basis", "x", "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
+			{"suppress", "import", config, "--source", "x", "--basis", x, "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
+			{"suppress", "import", config, "--source", "x", "--basis", "x", "--format", x, "--id-column", x, "--since", x, x},
 			{"operator", "import", x, "--format", x}, {"operator", "serve", "--fault", x, "--optout-log", p.path("optout"), "--clients", p.path("clients.json")},
 			{"demo", "--rows", x}, {"--output", x, "version"}, {"init", "--log-format", x}, {"help", x},
 			{"operator", "import", p.path("optouts.csv.id"), "--format", "csv", "--id-column", x, "--time-column", "at", "--time-unit", "s", "--optout-log", p.path("optout")},
@@ -376,7 +405,7 @@ func (p *privacy) damaged() {
 	p.run("", "run", config)
 	p.run("", "plan", config)
 	p.run(p.optedOut+"\n", "prove", config)
-	for _, pattern := range []string{"workspace/runs/*/check.ndjson", "workspace/runs/*/shards/*.ids", "workspace/suppression/*", "workspace/ledger.ndjson"} {
+	for _, pattern := range []string{"workspace/runs/*/check.ndjson", "workspace/runs/*/shards/*.ids", "workspace/suppression/sources/*.ids", "workspace/suppression/*.ids", "workspace/ledger.ndjson"} {
 		files, err := filepath.Glob(p.path(pattern))
 		if err != nil || len(files) == 0 {
 			p.t.Fatalf("%s: %v", pattern, err)

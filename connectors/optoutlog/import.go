@@ -51,6 +51,8 @@ type ImportOptions struct {
 	SkipBad    bool             // leave bad rows out instead of importing nothing
 	Writer     WriterOptions    // Start and End default to now
 	Now        func() time.Time // nil: time.Now
+
+	since int64 // second of all opt-outs, if there is no time column
 }
 
 // ImportResult counts rows.
@@ -89,9 +91,8 @@ func Import(ctx context.Context, opts ImportOptions) (ImportResult, error) {
 		return ImportResult{}, err
 	}
 	defer w.Discard()
-	im := &importer{ctx: ctx, opts: opts, writer: w,
-		earliest: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).Unix(), latest: now.Add(24 * time.Hour).Unix(),
-		result: ImportResult{Bad: map[string]int64{}}}
+	im := newImporter(ctx, opts, now)
+	im.take = func(id schemas.ID, second int64) error { return w.Add(NewEntry(id, second)) }
 	if err := im.run(); err != nil {
 		return im.result, fmt.Errorf("import %s: %w", opts.Path, err)
 	}
@@ -105,8 +106,11 @@ func Import(ctx context.Context, opts ImportOptions) (ImportResult, error) {
 }
 
 func (o *ImportOptions) check() error {
-	if o.IDColumn == "" || o.TimeColumn == "" {
+	if o.IDColumn == "" || o.TimeColumn == "" && o.since == 0 {
 		return schemas.Errorf(schemas.Usage, "import needs the names of the id column and of the time column")
+	}
+	if o.since != 0 {
+		return nil
 	}
 	switch o.Unit {
 	case Seconds, Milliseconds, RFC3339:
@@ -125,9 +129,16 @@ func (o *ImportOptions) check() error {
 type importer struct {
 	ctx              context.Context
 	opts             ImportOptions
-	writer           *Writer
+	take             func(id schemas.ID, second int64) error
+	bad              func(row int64, reason string, cell []byte) error // nil: bad rows are only counted
 	earliest, latest int64 // Unix seconds that are believed
 	result           ImportResult
+}
+
+func newImporter(ctx context.Context, opts ImportOptions, now time.Time) *importer {
+	return &importer{ctx: ctx, opts: opts,
+		earliest: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).Unix(), latest: now.Add(24 * time.Hour).Unix(),
+		result: ImportResult{Bad: map[string]int64{}}}
 }
 
 func (im *importer) run() error {
@@ -164,20 +175,25 @@ func (im *importer) row(id []byte, second int64, ok bool) error {
 		return im.ctx.Err()
 	}
 	if id == nil {
-		im.result.Bad[badNull]++
-		return nil
+		return im.leaveOut(badNull, nil)
 	}
 	parsed, _, reason := im.opts.Rules.Parse(id)
 	switch {
 	case reason != schemas.Valid:
-		im.result.Bad[string(reason)]++
-		return nil
+		return im.leaveOut(string(reason), id)
 	case !ok || second < im.earliest || second > im.latest:
-		im.result.Bad[badTime]++
-		return nil
+		return im.leaveOut(badTime, id)
 	}
 	im.result.Imported++
-	return im.writer.Add(NewEntry(parsed, second))
+	return im.take(parsed, second)
+}
+
+func (im *importer) leaveOut(reason string, cell []byte) error {
+	im.result.Bad[reason]++
+	if im.bad == nil {
+		return nil
+	}
+	return im.bad(im.result.Rows-1, reason, cell)
 }
 
 // textTime reads a time of the stated unit. Parts of a second are dropped,
@@ -212,9 +228,11 @@ func (im *importer) csv(in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	at, err := column(header, im.opts.TimeColumn)
-	if err != nil {
-		return err
+	at := -1
+	if im.opts.since == 0 {
+		if at, err = column(header, im.opts.TimeColumn); err != nil {
+			return err
+		}
 	}
 	for {
 		fields, err := r.Read()
@@ -223,7 +241,10 @@ func (im *importer) csv(in io.Reader) error {
 		} else if err != nil {
 			return err
 		}
-		second, ok := im.textTime(fields[at])
+		second, ok := im.opts.since, true
+		if at >= 0 {
+			second, ok = im.textTime(fields[at])
+		}
 		if err := im.row([]byte(fields[id]), second, ok); err != nil {
 			return err
 		}
@@ -254,7 +275,10 @@ func (im *importer) jsonLines(in io.Reader) error {
 			return fmt.Errorf("line %d is not a JSON object", n) // err could quote an id
 		}
 		id, at := scalar(fields[im.opts.IDColumn]), scalar(fields[im.opts.TimeColumn])
-		second, ok := im.textTime(string(at))
+		second, ok := im.opts.since, true
+		if second == 0 {
+			second, ok = im.textTime(string(at))
+		}
 		if err := im.row(id, second, ok); err != nil {
 			return err
 		}

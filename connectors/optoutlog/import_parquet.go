@@ -31,13 +31,15 @@ func (im *importer) parquet() (err error) {
 	if sc.Column(id).PhysicalType() != parquet.Types.ByteArray {
 		return schemas.Errorf(schemas.Usage, "column %q is not of strings", im.opts.IDColumn)
 	}
-	at, err := leaf(sc, im.opts.TimeColumn)
-	if err != nil {
-		return err
-	}
-	perSecond, err := im.perSecond(sc.Column(at))
-	if err != nil {
-		return err
+	var at int
+	var perSecond int64
+	if im.opts.since == 0 {
+		if at, err = leaf(sc, im.opts.TimeColumn); err != nil {
+			return err
+		}
+		if perSecond, err = im.perSecond(sc.Column(at)); err != nil {
+			return err
+		}
 	}
 	for g := range f.NumRowGroups() {
 		if err := im.rowGroup(f.RowGroup(g), id, at, perSecond); err != nil {
@@ -110,6 +112,9 @@ func (im *importer) rowGroup(g *pqfile.RowGroupReader, idColumn, timeColumn int,
 
 // times gives a function that returns the second of one row after another.
 func (im *importer) times(g *pqfile.RowGroupReader, column int, perSecond int64) (func() (int64, bool, error), error) {
+	if since := im.opts.since; since != 0 {
+		return func() (int64, bool, error) { return since, true, nil }, nil
+	}
 	if perSecond == 0 {
 		texts, err := openTexts(g, column)
 		return func() (int64, bool, error) {

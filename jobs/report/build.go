@@ -23,6 +23,7 @@ func fold(run string, events []schemas.Event) (*builder, error) {
 	b := &builder{
 		report: schemas.Report{Schema: schemas.ReportSchema, Run: run, Tables: []schemas.TableReport{}, Failures: []schemas.UnitFailed{}, Overrides: []schemas.LimitOverridden{}},
 		tables: map[string]int{}, reapplied: map[unitKey]schemas.Receipt{},
+		optedOut: map[unitKey]int64{}, sources: map[unitKey]schemas.SourceCount{},
 	}
 	for _, e := range events {
 		if e.Run != run {
@@ -55,6 +56,10 @@ type builder struct {
 	checked   bool
 	applied   map[string]applied
 	reapplied map[unitKey]schemas.Receipt // of units that changed before anything was asked
+
+	optedOut map[unitKey]int64               // rows, as the receipts count them
+	sources  map[unitKey]schemas.SourceCount // rows of units that hold an id of an own list
+	counted  bool                            // distinct ids by source
 }
 
 type unitKey struct{ table, unit string }
@@ -107,6 +112,8 @@ func (b *builder) add(e schemas.Event) (err error) {
 		var v schemas.TableApplied
 		v, err = decode[schemas.TableApplied](e)
 		b.apply(v)
+	case schemas.EventOwnLists, schemas.EventSourcesCounted, schemas.EventTableSources:
+		err = b.addSources(e)
 	case schemas.EventUnitFailed:
 		var v schemas.UnitFailed
 		v, err = decode[schemas.UnitFailed](e)
@@ -162,6 +169,7 @@ func (b *builder) apply(v schemas.TableApplied) {
 			t.UnitsChanged++
 		}
 		t.RowsOptedOut += r.OptedOut
+		b.optedOut[unitKey{r.Table, r.Unit}] = r.OptedOut
 		t.RowsFlagged += r.Flagged
 		t.RowsNew += r.NewlyFlagged
 		t.RowsEarlier += r.MovedEarlier
@@ -189,6 +197,7 @@ func (b *builder) reapply(v schemas.TableApplied) {
 }
 
 func (b *builder) finish() {
+	b.rowsBySource()
 	b.laws()
 	r := &b.report
 	for i := range r.Tables {
@@ -201,6 +210,9 @@ func (b *builder) finish() {
 		"clear means: this exact id was not on the operator's list when it was asked; it does not mean that the person has not opted out")
 	if r.Offline {
 		r.Notes = append(r.Notes, "offline run: no operator was asked; ids that are not on the suppression list are unverifiable (not_asked), not clear")
+	}
+	if r.Sources != nil {
+		r.Notes = append(r.Notes, "ids on lists of your own are flagged, too; unless the operator lists them itself they are asked about in every run, and no limit counts them")
 	}
 	if r.DryRun {
 		r.Notes = append(r.Notes, "dry run: no table and no suppression list was written")

@@ -28,6 +28,7 @@ func (b *builder) laws() {
 		b.law("rows flagged = flags read back", t.Table, t.RowsFlagged == a.confirmed,
 			"%d = %d", t.RowsFlagged, a.confirmed)
 	}
+	b.sourceLaws()
 	if !b.checked {
 		return
 	}

@@ -27,6 +27,7 @@ func WriteText(w io.Writer, r schemas.Report) error {
 	}
 	writeTables(&b, r)
 	writeIDs(&b, r)
+	writeSources(&b, r)
 	writePhases(&b, r)
 	if r.Limit != nil {
 		fmt.Fprintf(&b, "\nstopped by limit %s: %s, allowed is %s\n", r.Limit.Limit, r.Limit.Figure, r.Limit.Allows)

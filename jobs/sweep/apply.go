@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -24,7 +25,13 @@ func (r *run) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.countSources(ctx); err != nil {
+		return err
+	}
 	a := applier{run: r, phase: "apply", published: schemas.EventTableApplied, units: before.moved(r.units), set: set}
+	if a.sources, err = r.attribute(ctx, set); err != nil {
+		return err
+	}
 	for i := range r.units {
 		a.which = append(a.which, i)
 	}
@@ -32,7 +39,10 @@ func (r *run) apply(ctx context.Context) error {
 		return err
 	}
 	r.applySeconds = r.now().Sub(began).Seconds()
-	return a.publish()
+	if err := a.publish(); err != nil {
+		return err
+	}
+	return a.publishSources()
 }
 
 // applier writes flags into units. The order for each is: intent durable, unit
@@ -44,6 +54,7 @@ type applier struct {
 	units     []schemas.Unit    // those of the run, as they are now
 	which     []int             // of them are to be treated
 	set       *idset.OptedOut
+	sources   *attribution // of rows to own lists; nil: not wanted
 
 	extracted map[int]unitExtracted
 	mu        sync.Mutex // of journal, done and the ledger
@@ -116,15 +127,15 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 			return a.record(schemas.EventUnitApplied, intent)
 		}
 	}
-	receipt, err := r.target(u.Table).Apply(ctx, u, a.set.Since, func(receipt schemas.Receipt) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := a.complete(index, receipt); err != nil {
-			return err
-		}
-		return a.record(schemas.EventApplyIntent, receipt)
-	})
+	err := a.count(ctx, r.path(a.extracted[index].File), u)
+	var broken *unitError
+	if err != nil && !errors.As(err, &broken) {
+		return err // of the workspace, which all units need
+	}
+	var receipt schemas.Receipt
+	if err == nil {
+		receipt, err = a.write(ctx, index, u)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -137,6 +148,19 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 		return r.fail(a.phase, failure(u, err))
 	}
 	return a.record(schemas.EventUnitApplied, receipt)
+}
+
+// write writes the flags of a unit.
+func (a *applier) write(ctx context.Context, index int, u schemas.Unit) (schemas.Receipt, error) {
+	return a.run.target(u.Table).Apply(ctx, u, a.set.Since, func(receipt schemas.Receipt) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := a.complete(index, receipt); err != nil {
+			return err
+		}
+		return a.record(schemas.EventApplyIntent, receipt)
+	})
 }
 
 // complete checks that a unit was written with all the rows that were checked.

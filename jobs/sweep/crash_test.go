@@ -36,6 +36,10 @@ func TestRunSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 			b.restore()
 			b.job.Started.Offline = true
 		}, 1, 30},
+		"with own lists": {func(b *bench) {
+			b.importOwn("a", own{1: late, 7: early, 28: late})
+			b.importOwn("b", own{1: early, 50: late})
+		}, 4, 36},
 		"kept to a plan, let past limits": {func(b *bench) {
 			b.keepToPlan()
 			b.job.Limits.MaxNewFlags, b.job.Limits.MaxQuarantined = 0, 0

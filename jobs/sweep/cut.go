@@ -59,6 +59,7 @@ func (w *Workspace) planCut(ctx context.Context, before time.Time) (cut schemas.
 	if w.list.File != "" {
 		c.kept.List = &w.list
 	}
+	c.kept.OwnLists = w.OwnLists()
 	c.kept.Jobs = map[string]schemas.JobPast{}
 	for job, h := range w.past {
 		c.kept.Jobs[job] = h.JobPast
@@ -185,6 +186,14 @@ func (w *Workspace) rememberCut(e schemas.Event) error {
 	}
 	if v.Kept.List != nil {
 		w.list = *v.Kept.List
+	}
+	for _, l := range v.Kept.OwnLists {
+		if w.own == nil {
+			w.own, w.removed = map[string]ownList{}, map[string]schemas.OwnListRemoved{}
+		}
+		if _, known := w.own[l.Source]; !known {
+			w.own[l.Source] = ownList{OwnList: l}
+		}
 	}
 	for job, past := range v.Kept.Jobs {
 		if w.past == nil {

@@ -219,6 +219,7 @@ type bench struct {
 	clock    time.Time
 	realTime bool    // for benchmarks
 	begun    []Begun // what Run told
+	own      map[string]own
 }
 
 // newBench makes a workspace and a table of two units: ids 0 to 59 with some
@@ -307,6 +308,13 @@ func (b *bench) checkFlags() {
 			want := int64(0)
 			if cell != nil && reason == schemas.Valid {
 				want = b.operator.optedOut[id]
+				for _, l := range b.own {
+					for n, ms := range l {
+						if testID(n) == id && (want == 0 || ms < want) {
+							want = ms
+						}
+					}
+				}
 			}
 			if u.since[i] != want {
 				b.t.Fatalf("unit %s row %d: flag %d, want %d", u.name, i, u.since[i], want)

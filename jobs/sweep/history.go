@@ -5,9 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"path/filepath"
 
-	"optsweep/jobs/ledger"
 	"optsweep/schemas"
 )
 
@@ -128,12 +126,9 @@ func (r *run) past() history { return r.deps.Workspace.past[r.job.Started.Job] }
 // readHistory reads the ledger of the workspace in dir without a lease and
 // without changing anything.
 func readHistory(dir, job string) (history, error) {
-	if err := checkIdentity(dir); err != nil {
+	w, err := Layout(dir).read()
+	if err != nil {
 		return history{}, err
-	}
-	var w Workspace
-	if _, err := ledger.Read(filepath.Join(dir, ledgerFile), w.remember); err != nil {
-		return history{}, lostLedger(dir, err)
 	}
 	return w.past[job], nil
 }

@@ -55,7 +55,7 @@ func (r *run) recall(ctx context.Context) error {
 
 // knowsSomething fails in a workspace that has no suppression list yet.
 func (w *Workspace) knowsSomething() error {
-	if w.listPath() != "" {
+	if w.listPath() != "" || len(w.own) > 0 {
 		return nil
 	}
 	return schemas.Errorf(schemas.Usage, "nothing is known yet: no run of this workspace has asked an operator").

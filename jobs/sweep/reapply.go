@@ -19,7 +19,7 @@ import (
 // good; the receipts carry the new versions on to apply.
 func (r *run) reapply(ctx context.Context) error {
 	w := r.deps.Workspace
-	if r.checked != nil || w.list.Total == 0 {
+	if r.checked != nil || w.list.Total+w.ownTotal() == 0 {
 		return nil // done before, or nothing is known
 	}
 	due, err := r.due()

@@ -13,14 +13,21 @@ import (
 type applied struct {
 	intents  map[unitKey]schemas.Receipt // the unit was about to become this
 	receipts map[unitKey]schemas.Receipt // the unit is this
+	sources  map[unitKey]schemas.UnitSources
 }
 
 func newApplied() applied {
-	return applied{intents: map[unitKey]schemas.Receipt{}, receipts: map[unitKey]schemas.Receipt{}}
+	return applied{intents: map[unitKey]schemas.Receipt{}, receipts: map[unitKey]schemas.Receipt{}, sources: map[unitKey]schemas.UnitSources{}}
 }
 
 // load takes an event of the journal.
 func (a applied) load(e schemas.Event) error {
+	if e.Type == schemas.EventUnitSources {
+		var v schemas.UnitSources
+		err := json.Unmarshal(e.Data, &v)
+		a.sources[unitKey{v.Table, v.Unit}] = v
+		return err
+	}
 	var receipt schemas.Receipt
 	if err := json.Unmarshal(e.Data, &receipt); err != nil {
 		return err

@@ -83,7 +83,10 @@ func begin(ctx context.Context, job Job, deps Deps) (*run, error) {
 		}
 		if why == "" {
 			deps.Log.Info("going on with an unfinished run", "run", r.id, "started", r.started)
-			return r, r.append(schemas.EventRunResumed, struct{}{})
+			if err := r.append(schemas.EventRunResumed, struct{}{}); err != nil {
+				return nil, err
+			}
+			return r, r.pinOwn()
 		}
 	}
 	if err := job.keepsToPlan(ctx); err != nil {
@@ -154,6 +157,8 @@ func (r *run) unfit(ctx context.Context) (string, error) {
 		return "they do not keep to the same plan", nil
 	case before != now:
 		return "the version of optsweep or the operator has changed", nil
+	case r.ownChanged() != "":
+		return r.ownChanged(), nil
 	case r.now().Sub(r.started) >= r.job.MaxDuration:
 		return "it is older than max_duration", nil
 	case r.stoppedBy != "" && r.stoppedBy != maxDuration && !slices.Contains(r.job.Override.Limits, r.stoppedBy):
@@ -213,7 +218,10 @@ func start(job Job, deps Deps) (*run, error) {
 		return nil, err
 	}
 	deps.Log.Info("starting a run", "run", id, "job", job.Started.Job, "dry_run", job.Started.DryRun)
-	return r, r.append(schemas.EventRunStarted, job.Started)
+	if err := r.append(schemas.EventRunStarted, job.Started); err != nil {
+		return nil, err
+	}
+	return r, r.pinOwn()
 }
 
 // runIDLayout makes the id of a run out of its start, so that ids sort by time.

@@ -37,15 +37,22 @@ func (w *Workspace) listPath() string {
 	return filepath.Join(w.dir, filepath.FromSlash(w.list.File))
 }
 
-// loadList loads a list, which must be the one that the ledger knows.
+// loadList loads a list, if there is one, and all own lists. They must be those
+// that the ledger knows. Of an id on several lists the earliest time counts.
 func (r *run) loadList(ctx context.Context, list schemas.SuppressionUpdated) (*idset.OptedOut, error) {
-	path := filepath.Join(r.deps.Workspace.dir, filepath.FromSlash(list.File))
-	set := idset.NewOptedOut(r.job.Rules, int(list.Total))
-	info, err := idset.LoadList(ctx, path, false, set)
-	if err != nil {
-		return nil, err
+	w := r.deps.Workspace
+	set := idset.NewOptedOut(r.job.Rules, int(list.Total+w.ownTotal()))
+	if list.File != "" {
+		path := Layout(w.dir).List(list)
+		info, err := idset.LoadList(ctx, path, false, set)
+		if err != nil {
+			return nil, err
+		}
+		if err := sameList(path, info.Digest, list.Digest); err != nil {
+			return nil, err
+		}
 	}
-	return set, sameList(path, info.Digest, list.Digest)
+	return set, w.loadOwn(ctx, set)
 }
 
 func sameList(path, digest, known string) error {
@@ -66,12 +73,19 @@ type known struct {
 	end  bool // of the list; rest may hold its last entries
 }
 
-func (w *Workspace) openKnown() (*known, error) {
-	list, err := idset.OpenList(w.listPath(), w.listPath() == "")
+func (w *Workspace) openKnown() (*known, error) { return w.openList(w.list) }
+
+// openList opens a list of the operator's; without a file it is empty.
+func (w *Workspace) openList(l schemas.SuppressionUpdated) (*known, error) {
+	path := ""
+	if l.File != "" {
+		path = Layout(w.dir).List(l)
+	}
+	list, err := idset.OpenList(path, path == "")
 	if err != nil {
 		return nil, err
 	}
-	return &known{list: list, path: w.listPath(), want: w.list.Digest, buf: make([]idset.Entry, 1024)}, nil
+	return &known{list: list, path: path, want: l.Digest, buf: make([]idset.Entry, 1024)}, nil
 }
 
 // has tells whether id is on the list. Ids must come in order.
@@ -176,7 +190,7 @@ func (w *Workspace) dropLists(before string) error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(w.dir, listDir, e.Name())
-		if path == before || path == w.listPath() {
+		if e.IsDir() || path == before || path == w.listPath() {
 			continue
 		}
 		if err := w.disk.Remove(path); err != nil {

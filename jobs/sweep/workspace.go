@@ -53,6 +53,9 @@ type Workspace struct {
 	list   schemas.SuppressionUpdated // the suppression list in force
 	past   map[string]history         // of finished runs, by job
 
+	own     map[string]ownList                // own lists in force, by source
+	removed map[string]schemas.OwnListRemoved // own lists that were given up
+
 	unflags map[string]*unflagged // those that were cut short, by pseudonym
 }
 
@@ -196,6 +199,8 @@ func (w *Workspace) remember(e schemas.Event) error {
 		}
 	case schemas.EventUnflagStarted, schemas.EventUnflagIntent, schemas.EventUnflagApplied, schemas.EventUnflagged:
 		return w.rememberUnflag(e)
+	case schemas.EventOwnListImported, schemas.EventOwnListRemoved, schemas.EventOwnListEdited:
+		return w.rememberOwn(e)
 	case schemas.EventLedgerCut:
 		return w.rememberCut(e)
 	}
