@@ -306,6 +306,7 @@ func (p *privacy) suppress(config, list string) {
 	for _, id := range []string{p.clear, p.optedOut} {
 		p.run(id, "prove", config)
 		p.run(id, "unflag", config, "--reason", "test")
+		p.run(id, "unflag", config, "--reason", "test", "--off-list", "form")
 	}
 	p.run("", "suppress", "import", config, "--source", "kept", "--format", "csv", "--id-column", "id", "--basis", "test", "--since", "2026-05-01", "--override", "max_quarantined", own)
 	p.run("", "suppress", "remove", config, "--source", "form", "--reason", "asked by "+hiddenEmail)
@@ -376,7 +377,7 @@ func (p *privacy) wrongPlaces() {
 			{x}, {"run", x}, {"run", "--" + x}, {"run", "--dry-run=" + x}, {"--config", x, "validate"}, {"prove", config, x}, {"purge", config, "--ids", x}, {"purge", config, "--ledger", x}, {"purge", x}, {"unflag", config, x, "--reason", x}, {"check", config, x},
 			{"validate", x}, {"report", config, "--run", x}, {"runs", "show", config, x}, {"verify", x}, {"verify", config, "--public-key", x},
 			{"run", config, "--override", x}, {"run", config, "--plan", x}, {"report", config, "--since", x}, {"operator", x}, {"operator", "inspect", x},
-			{"suppress", x}, {"suppress", "list", config, x}, {"suppress", "remove", config, "--source", x, "--reason", "x"},
+			{"suppress", x}, {"unflag", config, "--reason", "x", "--off-list", x}, {"suppress", "list", config, x}, {"suppress", "remove", config, "--source", x, "--reason", "x"},
 			{"suppress", "import", config, "--source", x, "--basis", "x", "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
 			{"suppress", "import", config, "--source", "x", "--basis", x, "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
 			{"suppress", "import", config, "--source", "x", "--basis", "x", "--format", x, "--id-column", x, "--since", x, x},

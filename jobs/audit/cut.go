@@ -67,6 +67,9 @@ func (a *auditor) rememberCut(e schemas.Event) error {
 	if v.Kept.SigningKey != nil {
 		a.Signer = v.Kept.SigningKey
 	}
+	for _, l := range v.Kept.OwnLists {
+		a.own[l.Source] = l
+	}
 	if l := v.Kept.List; l != nil {
 		a.lists[l.File] = *l
 		a.list = l.File

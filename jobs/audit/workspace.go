@@ -65,6 +65,7 @@ type auditor struct {
 	lists map[string]schemas.SuppressionUpdated // by file
 	list  string                                // file of the one in force
 	units *applied                              // of the last finished run
+	own   map[string]schemas.OwnList            // own lists in force, by source
 }
 
 // recorded is a head of the ledger that was kept in a file.
@@ -84,7 +85,7 @@ type folder struct {
 func Workspace(ctx context.Context, o Options) (Result, error) {
 	a := &auditor{
 		Result: Result{Workspace: o.Dir, Checks: Checks{}}, ctx: ctx, opts: o, layout: sweep.Layout(o.Dir),
-		heads: map[int64][]recorded{}, byRun: map[string]recorded{}, known: map[string]bool{}, lists: map[string]schemas.SuppressionUpdated{},
+		heads: map[int64][]recorded{}, byRun: map[string]recorded{}, known: map[string]bool{}, lists: map[string]schemas.SuppressionUpdated{}, own: map[string]schemas.OwnList{},
 	}
 	if _, err := os.Stat(a.layout.Ledger()); errors.Is(err, fs.ErrNotExist) {
 		if err := a.layout.Check(); err != nil {
@@ -102,6 +103,7 @@ func Workspace(ctx context.Context, o Options) (Result, error) {
 	if whole {
 		a.unknownFolders()
 		a.suppression()
+		a.ownLists()
 		a.evidenceKey()
 	}
 	return a.Result, a.files()
@@ -247,6 +249,8 @@ func (a *auditor) remember(e schemas.Event) error {
 		if !v.Preview {
 			a.list = v.File
 		}
+	case schemas.EventOwnListImported, schemas.EventOwnListEdited, schemas.EventOwnListRemoved:
+		return rememberOwn(a.own, e)
 	case schemas.EventLedgerCut:
 		return a.rememberCut(e)
 	case schemas.EventUnflagApplied:

@@ -17,6 +17,9 @@ type history struct {
 	unflags  []unflag // oldest first
 	receipts map[unitKey][]receipt
 	cut      *ledger.Cut // why the ledger does not begin with event 1; nil: it does
+
+	own         ownHistory
+	ownListings []schemas.ProofOwnListing // entries of the id on own lists in force
 }
 
 // unflag is an act of taking the id off the list; seq is its last event.
@@ -35,7 +38,8 @@ type run struct {
 	dry       bool
 	extracted bool
 	checked   *schemas.Checked
-	answer    string // once it is known
+	answer    string            // once it is known
+	own       []schemas.OwnList // that it applied
 }
 
 // receipt is one of a unit that holds the id.
@@ -68,6 +72,9 @@ func readHistory(l sweep.Layout, p schemas.Proof) (*history, error) {
 }
 
 func (h *history) add(e schemas.Event, r *run, pseudonym string) error {
+	if err := h.own.add(e, pseudonym); err != nil {
+		return err
+	}
 	switch e.Type {
 	case schemas.EventSuppressionUpdated:
 		var v schemas.SuppressionUpdated
@@ -101,6 +108,11 @@ func (h *history) add(e schemas.Event, r *run, pseudonym string) error {
 		var v schemas.RunStarted
 		err := json.Unmarshal(e.Data, &v)
 		r.started, r.dry = e.Time, v.DryRun
+		return err
+	case schemas.EventOwnLists:
+		var v schemas.OwnLists
+		err := json.Unmarshal(e.Data, &v)
+		r.own = v.Lists
 		return err
 	case schemas.EventExtracted:
 		r.extracted = true
@@ -147,6 +159,9 @@ func (h *history) unflag(e schemas.Event, v schemas.Unflagged) {
 // What a run did about the id decides; of a run whose records are gone, the
 // times of the operator's answers tell.
 func (h *history) listed(r *run, reapplied bool, listing *schemas.ProofListing) bool {
+	if h.ownListed(r) {
+		return true
+	}
 	switch r.answer {
 	case schemas.AnswerOptedOut:
 		return !reapplied // those flags were known before the run

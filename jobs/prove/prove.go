@@ -61,6 +61,10 @@ func Ask(ctx context.Context, l sweep.Layout, q Question) (schemas.Proof, error)
 	if p.Listing, err = a.listing(); err != nil {
 		return schemas.Proof{}, err
 	}
+	if h.ownListings, err = a.ownListings(); err != nil {
+		return schemas.Proof{}, err
+	}
+	p.OwnLists = h.ownListings
 	if p.Runs, err = a.runs(); err != nil {
 		return schemas.Proof{}, err
 	}
@@ -71,8 +75,8 @@ func Ask(ctx context.Context, l sweep.Layout, q Question) (schemas.Proof, error)
 	if gap := h.gap(); gap != "" {
 		p.Gaps = append(p.Gaps, gap)
 	}
-	p.Gaps = append(p.Gaps, a.gaps...)
-	p.Seen = p.Listing != nil || len(p.Unflagged) > 0 || len(p.Units) > 0 || seen(p.Runs)
+	p.Gaps = append(append(p.Gaps, h.own.gaps()...), a.gaps...)
+	p.Seen = p.Listing != nil || len(p.OwnLists) > 0 || len(p.Unflagged) > 0 || len(p.Units) > 0 || seen(p.Runs)
 	return p, nil
 }
 

@@ -42,6 +42,7 @@ type UnflagJob struct {
 	Act     schemas.Unflag // all but the pseudonym
 	Tables  []ClearTable
 	Workers int
+	OffList []string // own lists that the id is taken off, too
 }
 
 // maxReason bounds a reason or a ticket, in bytes.
@@ -116,7 +117,8 @@ func (w *Workspace) rememberUnflag(e schemas.Event) error {
 // Unflag takes an id off the suppression list and its flags out of all tables.
 // Each change is in the ledger before and after it happens; what was cut short
 // is completed by doing the same again. The next run flags the id again if the
-// operator still lists it.
+// operator still lists it. An id that is on an own list is refused unless that
+// list is named.
 func (w *Workspace) Unflag(ctx context.Context, job UnflagJob) (schemas.Unflagged, error) {
 	if err := w.noRunUnfinished(); err != nil {
 		return schemas.Unflagged{}, err
@@ -128,10 +130,17 @@ func (w *Workspace) Unflag(ctx context.Context, job UnflagJob) (schemas.Unflagge
 	if err := sameList(w.listPath(), info.Digest, w.list.Digest); err != nil {
 		return schemas.Unflagged{}, err
 	}
+	listed, err := w.ownListings(ctx, job.ID)
+	if err != nil {
+		return schemas.Unflagged{}, err
+	}
+	if err := w.mayLeave(listed, job.OffList); err != nil {
+		return schemas.Unflagged{}, err
+	}
 	act := job.Act
 	act.Pseudonym = w.Pseudonyms.ID(job.ID)
 	if w.unflags[act.Pseudonym] == nil {
-		started := schemas.UnflagStarted{Unflag: act, ListDigest: w.list.Digest}
+		started := schemas.UnflagStarted{Unflag: act, ListDigest: w.list.Digest, OwnLists: listed}
 		if found != nil {
 			started.SinceMS, started.FoundMS = found.SinceMS, found.FoundMS
 		}
@@ -144,6 +153,9 @@ func (w *Workspace) Unflag(ctx context.Context, job UnflagJob) (schemas.Unflagge
 		if err := w.removeFromList(ctx, job.ID, u); err != nil {
 			return schemas.Unflagged{}, err
 		}
+	}
+	if err := w.leaveOwn(ctx, job.ID, listed); err != nil {
+		return schemas.Unflagged{}, err
 	}
 	c := clearing{workspace: w, job: job, unflag: u}
 	if err := c.tables(ctx); err != nil {

@@ -95,6 +95,9 @@ func writeProof(w io.Writer, p schemas.Proof) error {
 	} else {
 		fmt.Fprintln(b, "not on the suppression list")
 	}
+	for _, l := range p.OwnLists {
+		fmt.Fprintf(b, "on your own list %s: opted out since %s, %s; imported %s by %s on %s\n", l.Source, milli(l.SinceMS), l.Basis, milli(l.FoundMS), l.User, l.Host)
+	}
 	for _, u := range p.Unflagged {
 		fmt.Fprintf(b, "unflagged at %s by %s on %s: %s%s%s\n", u.At.Format(time.RFC3339), u.User, u.Host, u.Reason,
 			prefixed(", ticket ", u.Ticket), ifelse(u.Complete, "", " (cut short)"))

@@ -12,14 +12,14 @@ import (
 )
 
 // Unflag takes an id off the suppression list and clears its flags.
-func Unflag(ctx context.Context, s System, job *config.Job, id schemas.ID, reason, ticket string) (done schemas.Unflagged, err error) {
+func Unflag(ctx context.Context, s System, job *config.Job, id schemas.ID, reason, ticket string, offList []string) (done schemas.Unflagged, err error) {
 	if strings.TrimSpace(reason) == "" {
 		return done, schemas.Errorf(schemas.Usage, "--reason is empty").WithHint("say why, without naming the person")
 	}
 	if err := errors.Join(sweep.CheckReason("--reason", reason), sweep.CheckReason("--ticket", ticket)); err != nil {
 		return done, err
 	}
-	work := sweep.UnflagJob{ID: id, Rules: job.Rules(), Workers: workers(job)}
+	work := sweep.UnflagJob{ID: id, Rules: job.Rules(), Workers: workers(job), OffList: offList}
 	stores, err := openTables(ctx, s, job)
 	if err != nil {
 		return done, err
