@@ -73,7 +73,8 @@ type JobPast struct {
 	// Of the last one that was not interrupted.
 	BatchSeconds float64 `json:"batch_seconds,omitempty"`
 
-	Rows map[string]int64 `json:"rows,omitempty"` // by table, of the last run that reconciled all of it
+	Rows    map[string]int64 `json:"rows,omitempty"`       // by table, of the last run that reconciled all of it
+	Checked map[string]int64 `json:"checked_ms,omitempty"` // by table: start of the last run that asked and reconciled all of it, or its oldest answer if that is earlier
 }
 
 // PurgeResult is what retention removed, or would remove.

@@ -246,7 +246,13 @@ func (p *privacy) embedded() {
 	p.run("", "plan", config, "--out", p.path("plan.json"))
 	p.run(p.optedOut+"\n", "prove", config)
 	p.run("", "run", config, "--dry-run")
+	files := p.path("data/*.parquet")
+	p.run("", "gate", config)
+	p.run("", "gate", config, files, "--ask")
 	p.run("", "run", config)
+	p.run("", "gate", config, "--table", "crm")
+	p.run("", "gate", config, files, "--flag-column", "other")
+	p.run("", "gate", config, files, "--flag-column", "other", "--clean", p.path("data/clean/"+fmt.Sprint(len(p.ran))))
 	p.run("", "run", config, "--offline")
 	p.run("", "report", config)
 	p.run("", "report", config, "--evidence", p.path("pack.zip"))
@@ -324,6 +330,7 @@ func (p *privacy) remote() {
 		}
 		p.run("", "doctor", config)
 		p.run("", "run", config, "--dry-run")
+		p.run("", "gate", config, "--ask")
 		p.run(p.optedOut+"\n"+p.clear+"\n"+hiddenEmail+"\n", "check", config)
 		p.run("", "report", config)
 		stop()
@@ -377,6 +384,7 @@ func (p *privacy) wrongPlaces() {
 			{x}, {"run", x}, {"run", "--" + x}, {"run", "--dry-run=" + x}, {"--config", x, "validate"}, {"prove", config, x}, {"purge", config, "--ids", x}, {"purge", config, "--ledger", x}, {"purge", x}, {"unflag", config, x, "--reason", x}, {"check", config, x},
 			{"validate", x}, {"report", config, "--run", x}, {"runs", "show", config, x}, {"verify", x}, {"verify", config, "--public-key", x},
 			{"run", config, "--override", x}, {"run", config, "--plan", x}, {"report", config, "--since", x}, {"operator", x}, {"operator", "inspect", x},
+			{"gate", config, x}, {"gate", config, "--table", x}, {"gate", config, "--max-age", x}, {"gate", config, p.path("data/*.parquet"), "--id-column", x, "--flag-column", x, "--clean", x},
 			{"suppress", x}, {"unflag", config, "--reason", "x", "--off-list", x}, {"suppress", "list", config, x}, {"suppress", "remove", config, "--source", x, "--reason", "x"},
 			{"suppress", "import", config, "--source", x, "--basis", "x", "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
 			{"suppress", "import", config, "--source", "x", "--basis", x, "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
@@ -404,6 +412,8 @@ func (p *privacy) damaged() {
 		}
 	}
 	p.run("", "run", config)
+	p.run("", "gate", config)
+	p.run("", "gate", config, p.path("data/*.parquet"), "--ask")
 	p.run("", "plan", config)
 	p.run(p.optedOut+"\n", "prove", config)
 	for _, pattern := range []string{"workspace/runs/*/check.ndjson", "workspace/runs/*/shards/*.ids", "workspace/suppression/sources/*.ids", "workspace/suppression/*.ids", "workspace/ledger.ndjson"} {
@@ -429,5 +439,7 @@ func (p *privacy) damaged() {
 		p.run("", "run", config)
 		p.run("", "report", config)
 		p.run("", "runs", config)
+		p.run("", "gate", config)
+		p.run("", "suppress", "list", config)
 	}
 }

@@ -131,7 +131,7 @@ type importer struct {
 	opts             ImportOptions
 	take             func(id schemas.ID, second int64) error
 	bad              func(row int64, reason string, cell []byte) error // nil: bad rows are only counted
-	earliest, latest int64 // Unix seconds that are believed
+	earliest, latest int64                                             // Unix seconds that are believed
 	result           ImportResult
 }
 

@@ -21,6 +21,8 @@ type rule struct {
 	since     Since
 	clear     func(cell []byte) bool // whose flags are taken away; nil: none
 	addColumn bool                   // to a file that has none, even if no row is flagged
+
+	missing func(row int64, cell []byte) // gets each row whose flag is missing or late; nil: none. Called concurrently
 }
 
 // group is the flag column of one row group.
@@ -124,6 +126,9 @@ func (m *merger) merge(ctx context.Context, ids footer.Chunk, old *footer.Chunk,
 				before = before[1:]
 				c.Cleared++
 				continue
+			}
+			if m.missing != nil && found && (!had || at < before[0].SinceMS) {
+				m.missing(start+row, cell)
 			}
 			switch {
 			case !had:

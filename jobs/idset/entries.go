@@ -3,6 +3,7 @@ package idset
 import (
 	"context"
 	"errors"
+	"io"
 
 	"optsweep/schemas"
 )
@@ -42,4 +43,26 @@ func InList(ctx context.Context, path string, id schemas.ID) (found *Entry, err 
 		err = nil
 	}
 	return found, err
+}
+
+// EachID passes the ids of a file that a Builder has written to use, in order.
+func EachID(ctx context.Context, path string, use func(schemas.ID) error) error {
+	f, err := open(path, idKind)
+	if err != nil {
+		return err
+	}
+	c := newCursor(f)
+	defer c.close()
+	for {
+		if err := errors.Join(ctx.Err(), c.fill()); errors.Is(err, io.EOF) {
+			return ctx.Err()
+		} else if err != nil {
+			return err
+		}
+		for ; len(c.rest) > 0; c.rest = c.rest[idWidth:] {
+			if err := use(schemas.ID(c.rest)); err != nil {
+				return err
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"slices"
 
 	"optsweep/schemas"
 )
@@ -30,8 +31,9 @@ func (w *Workspace) keep() error {
 type history struct {
 	schemas.JobPast
 	applied []schemas.Event // the last run's receipts
-	config  string          // its digest: what it wrote, and where
+	wrote   string          // digest of its job file: what it wrote, and where
 	first   int64           // number of its first event
+	asks
 }
 
 // after is the history with one more finished run.
@@ -79,7 +81,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 	default:
 		return h, nil
 	}
-	h.applied, h.config, h.first, h.Rows = applied, config, events[0].Seq, maps.Clone(h.Rows)
+	h.applied, h.wrote, h.first, h.Rows = applied, config, events[0].Seq, maps.Clone(h.Rows)
 	if h.Rows == nil {
 		h.Rows = map[string]int64{}
 	}
@@ -91,7 +93,21 @@ func (h history) after(events []schemas.Event) (history, error) {
 		}
 	}
 	if offline {
+		h.later = append(slices.Clip(h.later), applied...)
 		return h, nil
+	}
+	h.asks = asks{asker: events[0].Run, config: config, left: applied}
+	h.Checked = maps.Clone(h.Checked)
+	if h.Checked == nil {
+		h.Checked = map[string]int64{}
+	}
+	for table := range rows {
+		if !broken[table] {
+			h.Checked[table] = events[0].Time.UnixMilli()
+			if checked.OldestMS > 0 { // 0: all were known
+				h.Checked[table] = min(h.Checked[table], checked.OldestMS)
+			}
+		}
 	}
 	h.Hits, h.Distinct, h.Read = checked.Known+checked.OptedOut, checked.Distinct, read
 	if !resumed && checked.Batches > 0 {
@@ -105,7 +121,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 // reads the receipts only now: an old ledger holds those of many runs.
 func (h history) left(config string) (map[unitKey]string, error) {
 	versions := map[unitKey]string{}
-	if config != h.config {
+	if config != h.wrote {
 		return versions, nil
 	}
 	for _, e := range h.applied {

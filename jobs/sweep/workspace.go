@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"optsweep/jobs/ledger"
@@ -197,7 +198,13 @@ func (w *Workspace) remember(e schemas.Event) error {
 		if !v.Preview {
 			w.list = v
 		}
-	case schemas.EventUnflagStarted, schemas.EventUnflagIntent, schemas.EventUnflagApplied, schemas.EventUnflagged:
+	case schemas.EventUnflagApplied:
+		for job, h := range w.past {
+			h.later = append(slices.Clip(h.later), e)
+			w.past[job] = h
+		}
+		return w.rememberUnflag(e)
+	case schemas.EventUnflagStarted, schemas.EventUnflagIntent, schemas.EventUnflagged:
 		return w.rememberUnflag(e)
 	case schemas.EventOwnListImported, schemas.EventOwnListRemoved, schemas.EventOwnListEdited:
 		return w.rememberOwn(e)

@@ -93,7 +93,7 @@ func (a *app) root() *cobra.Command {
 		a.doctorCommand(), a.operatorCommand(), a.demoCommand(), a.versionCommand())
 	root.AddCommand(a.proveCommand(), a.unflagCommand(), a.purgeCommand(), a.publishCommand())
 	root.AddCommand(a.verifyCommand(), a.reportCommand(), a.runsCommand())
-	root.AddCommand(a.suppressCommand())
+	root.AddCommand(a.suppressCommand(), a.gateCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
