@@ -81,3 +81,23 @@ func TestOwnListsAreComparedWithTheLedger(t *testing.T) {
 	})
 	mustBeWhole(t, verify(t, b, nil))
 }
+
+// An import whose figures do not add up was not written by this program.
+func TestImportsThatDoNotAddUpAreNamed(t *testing.T) {
+	b := bench(t)
+	done := importOwn(t, b, "a", 1, 2, 3)
+	chain, err := ledger.Open(durable.Disk{}, filepath.Join(b.Dir, "ledger.ndjson"), b.Now, func(schemas.Event) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	done.Added++
+	if _, err := chain.Append("", schemas.EventOwnListImported, done); err != nil {
+		t.Fatal(err)
+	}
+	if err := chain.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if lines := failed(verify(t, b, nil)); !strings.Contains(strings.Join(lines, "\n"), "the figures of an import into the own list a do not add up") {
+		t.Errorf("failed:\n%s", strings.Join(lines, "\n"))
+	}
+}
