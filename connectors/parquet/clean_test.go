@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/parquet/file"
+
+	"pgregory.net/rapid"
 
 	"optsweep/schemas"
 )
@@ -83,73 +86,94 @@ func chunkTexts(t testing.TB, g *file.RowGroupReader, i int) (rows []string) {
 	return rows
 }
 
-// Every fixture without its opted-out rows: what is left is equal in all
-// columns, in order, and a second copy has nothing to remove.
+// checkClean makes a clean copy of a file: what is left is equal in all columns,
+// in order, and a second copy has nothing to remove. It tells whether the file
+// could be carried.
+func checkClean(t testing.TB, in string) bool {
+	t.Helper()
+	tab := table(t, in)
+	u := plan(t, tab)[0]
+	before, err := os.ReadFile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := in + ".clean"
+	c, err := tab.Clean(context.Background(), u, rule, out)
+	if err != nil {
+		if schemas.ClassOf(err) == schemas.Failed && strings.Contains(err.Error(), "a clean copy cannot carry the") {
+			return false
+		}
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Fatal("it is there before it was published")
+	}
+	if err := c.Publish(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(in); err != nil || !bytes.Equal(before, after) {
+		t.Error("the original was changed")
+	}
+	names, old := columnTexts(t, in)
+	flags := slices.Index(names, "opted_out_since")
+	newNames, got := columnTexts(t, out)
+	if !slices.Equal(names, newNames) {
+		t.Fatalf("columns %v, before %v", newNames, names)
+	}
+	all := cells(t, tab, u)
+	var want [][]string
+	for i, row := range old {
+		if _, hit := rule(all[i]); !hit && (flags < 0 || strings.HasPrefix(row[flags], "NULL")) {
+			want = append(want, row)
+		}
+	}
+	if int64(len(want)) != c.Rows || c.Rows+c.Removed != int64(len(old)) || len(got) != len(want) {
+		t.Fatalf("%d rows, removed %d of %d, want %d", c.Rows, c.Removed, len(old), len(want))
+	}
+	for i := range want {
+		if !slices.Equal(want[i], got[i]) {
+			t.Fatalf("row %d is\n%v, want\n%v", i, got[i], want[i])
+		}
+	}
+	again := table(t, out)
+	c, err = again.Clean(context.Background(), plan(t, again)[0], rule, out+"2")
+	if err != nil || c.Removed != 0 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	c.Discard()
+	if _, err := os.Stat(out + "2"); err == nil {
+		t.Error("a discarded copy is there")
+	}
+	apply(t, again, plan(t, again)[0], rule) // it can be flagged like any file
+	return true
+}
+
 func TestCleanCopyOfAnyWriter(t *testing.T) {
 	done := 0
 	for _, path := range fixtures(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			dir := work(t, path)
-			in := filepath.Join(dir, filepath.Base(path))
-			tab := table(t, in)
-			u := plan(t, tab)[0]
-			before, err := os.ReadFile(in)
-			if err != nil {
-				t.Fatal(err)
+			if checkClean(t, filepath.Join(work(t, path), filepath.Base(path))) {
+				done++
 			}
-			out := filepath.Join(dir, "clean.out")
-			c, err := tab.Clean(context.Background(), u, rule, out)
-			if err != nil {
-				if schemas.ClassOf(err) == schemas.Failed && strings.Contains(err.Error(), "a clean copy cannot carry the") {
-					t.Skip(err)
-				}
-				t.Fatal(err)
-			}
-			if _, err := os.Stat(out); err == nil {
-				t.Fatal("it is there before it was published")
-			}
-			if err := c.Publish(); err != nil {
-				t.Fatal(err)
-			}
-			done++
-			if after, err := os.ReadFile(in); err != nil || !bytes.Equal(before, after) {
-				t.Error("the original was changed")
-			}
-			names, old := columnTexts(t, in)
-			newNames, got := columnTexts(t, out)
-			if fmt.Sprint(names) != fmt.Sprint(newNames) {
-				t.Fatalf("columns %v, before %v", newNames, names)
-			}
-			all := cells(t, tab, u)
-			var want [][]string
-			for i, row := range old {
-				if _, hit := rule(all[i]); !hit {
-					want = append(want, row)
-				}
-			}
-			if int64(len(want)) != c.Rows || c.Rows+c.Removed != int64(len(old)) || len(got) != len(want) {
-				t.Fatalf("%d rows, removed %d of %d, want %d", c.Rows, c.Removed, len(old), len(want))
-			}
-			for i := range want {
-				if fmt.Sprint(want[i]) != fmt.Sprint(got[i]) {
-					t.Fatalf("row %d is\n%v, want\n%v", i, got[i], want[i])
-				}
-			}
-			again := table(t, out)
-			c, err = again.Clean(context.Background(), plan(t, again)[0], rule, out+"2")
-			if err != nil || c.Removed != 0 {
-				t.Fatalf("%+v, %v", c, err)
-			}
-			c.Discard()
-			if _, err := os.Stat(out + "2"); err == nil {
-				t.Error("a discarded copy is there")
-			}
-			apply(t, again, plan(t, again)[0], rule) // it can be flagged like any file
 		})
 	}
 	if done < 15 {
 		t.Errorf("only %d fixtures were copied", done)
 	}
+}
+
+// Files of any shape, with pages of a few values, too.
+func TestCleanCopyOfAnyShape(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	rapid.Check(t, func(r *rapid.T) {
+		n++
+		path := filepath.Join(dir, fmt.Sprint(n, ".parquet"))
+		drawShape(r).write(t, path)
+		if !checkClean(t, path) {
+			r.Fatal("it was refused")
+		}
+	})
 }
 
 func TestCleanCopyLeavesFlaggedRowsOutAndNeverReplacesItsInput(t *testing.T) {

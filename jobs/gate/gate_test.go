@@ -33,6 +33,7 @@ type unit struct {
 	since   []int64 // 0: no flag
 	version string
 	broken  error
+	hidden  error // of Scan alone
 }
 
 func cell(n int) []byte {
@@ -64,7 +65,7 @@ func (t *table) Version(_ context.Context, u schemas.Unit) (string, error) {
 }
 
 func (t *table) Scan(_ context.Context, u schemas.Unit, yield func(schemas.Cells) error) error {
-	if err := t.find(u.Name).broken; err != nil {
+	if err := errors.Join(t.find(u.Name).broken, t.find(u.Name).hidden); err != nil {
 		return err
 	}
 	return yield(schemas.Cells{Values: t.find(u.Name).cells})
@@ -379,6 +380,10 @@ func TestAskingFindsWhatNoListKnowsAndKeepsNothing(t *testing.T) {
 	half.broken = errors.New("broken")
 	if v := w.check(asking, half); v.OK || len(v.Tables[0].Failures) != 1 {
 		t.Errorf("%+v", v.Tables)
+	}
+	half.broken, half.hidden = nil, errors.New("broken")
+	if v := w.check(asking, half); v.OK || len(v.Tables[0].Failures) != 1 {
+		t.Errorf("ids that could not be collected: %+v", v.Tables)
 	}
 	if after := ledgerOf(t, w); after != before {
 		t.Error("the ledger was written")
