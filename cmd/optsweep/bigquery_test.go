@@ -184,6 +184,19 @@ func TestBigQueryJob(t *testing.T) {
 		t.Errorf("old: %d rows left (%d wrong), %d removed (%d wrong)", left, wrongLeft, removed, wrongRemoved)
 	}
 
+	for _, table := range []string{"crm", "audience", "old"} {
+		if code, text := w.command("gate", "--table", table); code != 0 || !strings.Contains(text, "0 opted-out, 0 stale") {
+			t.Errorf("gate of %s: exit code %d", table, code)
+		}
+	}
+	w.data.Query(t, "UPDATE {crm} SET opted_out_since = NULL WHERE row < 200")
+	if code, text := w.command("gate", "--table", "crm"); code != 7 || strings.Contains(text, " 0 opted-out") {
+		t.Errorf("gate of a table that lost flags: exit code %d", code)
+	}
+	if rep := w.reconcile(); rep.Tables[1].RowsReapplied == 0 {
+		t.Errorf("flags that were lost are not back before anything is asked: %+v", rep.Tables[1])
+	}
+
 	content := func() string {
 		return fmt.Sprint(w.data.Query(t, "SELECT * FROM {crm} ORDER BY row"), w.data.Query(t, "SELECT * FROM {optsweep_suppression} ORDER BY id"), w.data.Query(t, "SELECT * FROM {old} ORDER BY row"))
 	}
@@ -198,7 +211,7 @@ func TestBigQueryJob(t *testing.T) {
 		t.Error("the second run changed a table")
 	}
 	published := w.data.Query(t, "SELECT r.status, r.dry_run, COUNT(*) FROM {optsweep_runs} AS r JOIN {optsweep_tables} AS t ON t.run_id = r.run_id GROUP BY r.status, r.dry_run, r.run_id ORDER BY r.run_id")
-	if got, want := fmt.Sprint(published), "[[previewed true 4] [reconciled false 4] [reconciled false 4]]"; got != want {
+	if got, want := fmt.Sprint(published), "[[previewed true 4] [reconciled false 4] [reconciled false 4] [reconciled false 4]]"; got != want {
 		t.Errorf("run tables hold %s, want %s", got, want)
 	}
 	if code, text := w.command("publish"); code != 0 || !strings.Contains(text, "published 0 runs") {

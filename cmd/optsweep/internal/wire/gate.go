@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,9 +40,38 @@ type GateOptions struct {
 // givenFiles is what the gate calls the files that were given.
 const givenFiles = "files"
 
-// Gate tells whether tables may leave the house. It writes nothing but the
-// clean copy, if one is wanted, and takes no lease of the workspace.
-func Gate(ctx context.Context, s System, job *config.Job, o GateOptions) (result schemas.GateResult, err error) {
+// Gate tells whether tables may leave the house, and those about a table that
+// may not whom the job file names. It writes nothing but the clean copy, if one
+// is wanted, and takes no lease of the workspace.
+func Gate(ctx context.Context, s System, job *config.Job, o GateOptions) (schemas.GateResult, error) {
+	result, err := lookThrough(ctx, s, job, o)
+	if schemas.ClassOf(err) != schemas.Gate {
+		return result, err
+	}
+	for _, t := range result.Tables {
+		if !t.OK {
+			TellGate(ctx, s, job, t.Table, t.Breaches, whyShut(t))
+		}
+	}
+	return result, err
+}
+
+// whyShut says in a few words what keeps a table from passing.
+func whyShut(t schemas.GateTable) string {
+	switch {
+	case t.Breaches > 0:
+		return fmt.Sprintf("%d rows of opted-out ids lack their flag", t.Breaches)
+	case len(t.Failures) > 0:
+		return fmt.Sprintf("%d of its units could not be read", len(t.Failures))
+	case t.Stale:
+		return "it was not checked lately"
+	default:
+		return "a part of it was not checked"
+	}
+}
+
+// lookThrough is the gate itself.
+func lookThrough(ctx context.Context, s System, job *config.Job, o GateOptions) (result schemas.GateResult, err error) {
 	stores, err := openTables(ctx, s, job)
 	if err != nil {
 		return result, err
