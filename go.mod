@@ -18,6 +18,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0 // /metrics of the embedded operator, and figures of runs
 	github.com/prometheus/client_model v0.6.3 // what the next one parses
 	github.com/prometheus/common v0.72.0 // the text format, to write and to read a textfile
+	github.com/robfig/cron/v3 v3.0.1 // reads cron specs and finds their times; the loop around them is our own
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // validates OpenLineage events, in tests
 	github.com/segmentio/asm v1.2.1 // base64 of whole requests, several times faster than the standard library

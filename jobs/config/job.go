@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"optsweep/jobs/schedule"
 	"optsweep/schemas"
 )
 
@@ -20,9 +21,10 @@ type Job struct {
 	Operator    Operator
 	Workspace   string // folder for everything a run leaves behind
 	Limits      Limits
-	BigQuery    BigQuery // connection; zero unless a table is there
-	Tables      []Table  // at least one, with distinct names
-	Signals     Signals  // who is told about runs
+	BigQuery    BigQuery           // connection; zero unless a table is there
+	Tables      []Table            // at least one, with distinct names
+	Signals     Signals            // who is told about runs
+	Schedule    *schedule.Schedule // nil: the job file has none
 }
 
 // Rules are the rules for the ids of this job.

@@ -77,6 +77,7 @@ func (r *reader) job(s *section, job *Job) {
 	job.Tables = tables(s.required("tables"), workspace, job.Workspace, defaults)
 	r.needsBigQuery(job, connection)
 	job.Signals = signals(s)
+	job.Schedule = readSchedule(s.optional("schedule"), job.Limits.MaxDuration)
 	s.done()
 }
 

@@ -109,8 +109,8 @@ func TestProblems(t *testing.T) {
 			"f:1:1: workspace: is missing", "f:17:1: worksapce: unknown key (did you mean workspace?)"}},
 		{"case and dashes", good, "id_column: euid", "ID-Column: euid", []string{
 			"f:21:14: tables[0].parquet.id_column: is missing", "f:21:46: tables[0].parquet.ID-Column: unknown key (did you mean id_column?)"}},
-		{"not yet", good, "workspace:", "schedule: {cron: x}\nworkspace:", []string{
-			"f:17:1: schedule: unknown key (known here: bigquery, environment, heartbeat, job,"}},
+		{"not yet", good, "workspace:", "reports: {cron: x}\nworkspace:", []string{
+			"f:17:1: reports: unknown key (known here: bigquery, environment, heartbeat, job,"}},
 		{"key that may be a secret is not repeated", good, "  ca_file: ", "  c9+/secretsecretsecretsecret: ", []string{
 			"f:14:3: operator: unknown key (known here: allow_host_mismatch,"}},
 		{"twice", good, "workspace: ../ws", "workspace: ../ws\njob: b", []string{

@@ -94,6 +94,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.proveCommand(), a.unflagCommand(), a.purgeCommand(), a.publishCommand())
 	root.AddCommand(a.verifyCommand(), a.reportCommand(), a.runsCommand())
 	root.AddCommand(a.suppressCommand(), a.gateCommand())
+	root.AddCommand(a.scheduleCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
