@@ -34,7 +34,7 @@ type Schedule struct {
 	CatchUp  CatchUp
 	Grace    time.Duration // older fires are not caught up with
 	Jitter   time.Duration // starts are put off by less than this; 0: not at all
-	Deadline time.Duration // for a fire, from when it is claimed until its run has ended
+	Deadline time.Duration // for a fire, from when it is claimed, or taken up again, until its run has ended
 }
 
 // Defaults of a schedule.
