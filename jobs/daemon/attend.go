@@ -61,7 +61,7 @@ func (d *Daemon) attend(ctx context.Context, e *entry, now time.Time) error {
 // of the one before that nobody was there for are skipped.
 func (d *Daemon) adopt(e *entry, now time.Time) error {
 	spec, set := e.job.Schedule.Spec, e.book.set
-	next := schemas.ScheduleSet{Cron: spec.Cron.String(), Timezone: spec.Zone.String(), From: now}
+	next := schemas.ScheduleSet{Cron: spec.Cron.String(), Timezone: spec.Zone.String(), From: now.Truncate(time.Millisecond)}
 	switch {
 	case set.Cron == "":
 		next.Why = "first start"

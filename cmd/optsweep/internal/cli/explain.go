@@ -71,7 +71,7 @@ func (a *app) loadScheduled(configs []string) ([]*config.Job, error) {
 		return nil, err
 	}
 	jobs, problems := wire.LoadScheduled(files)
-	return jobs, errors.Join(problems...)
+	return jobs, problems.Err()
 }
 
 func printExplained(w io.Writer, x wire.ScheduleExplained) error {

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,10 +46,23 @@ func JobFiles(names []string) (files []string, err error) {
 	return slices.Compact(files), nil
 }
 
-// LoadScheduled reads job files that must each have a schedule, and a name of
-// their own. What is wrong with one is in its place in problems.
-func LoadScheduled(files []string) (jobs []*config.Job, problems []error) {
+// FileProblems are what is wrong with job files, by file.
+type FileProblems map[string]error
+
+// Err joins them, in the order of the files.
+func (p FileProblems) Err() error {
+	var all []error
+	for _, file := range slices.Sorted(maps.Keys(p)) {
+		all = append(all, p[file])
+	}
+	return errors.Join(all...)
+}
+
+// LoadScheduled reads job files that must each have a schedule and a name of
+// their own.
+func LoadScheduled(files []string) (jobs []*config.Job, problems FileProblems) {
 	owner := map[string]string{}
+	problems = FileProblems{}
 	for _, file := range files {
 		job, err := config.Load(file)
 		switch {
@@ -63,7 +77,7 @@ func LoadScheduled(files []string) (jobs []*config.Job, problems []error) {
 			jobs = append(jobs, job)
 		}
 		if err != nil {
-			problems = append(problems, err)
+			problems[file] = err
 		}
 	}
 	return jobs, problems

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"optsweep/connectors/embedded"
@@ -41,7 +40,11 @@ func Run(ctx context.Context, s System, job *config.Job, o RunOptions) (schemas.
 func reconcile(ctx context.Context, s System, job *config.Job, o RunOptions, begun func(sweep.Begun)) (rep schemas.Report, err error) {
 	// The limit is on ids in memory; the collector gets the same figure, so
 	// that garbage does not come on top of it.
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(job.Limits.MemoryBytes))
+	shared := s.memory
+	if shared == nil {
+		shared = new(memory)
+	}
+	defer shared.take(job.Limits.MemoryBytes)()
 
 	workspace, err := sweep.OpenWorkspace(durable.Disk{}, job.Workspace, s.Now, s.owner(job))
 	if err != nil {

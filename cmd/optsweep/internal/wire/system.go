@@ -31,6 +31,8 @@ type System struct {
 
 	Metrics     *Metrics                  // of a process that goes on after a run; may be nil
 	Undelivered func(schemas.Undelivered) // is told which messages about a run did not arrive; may be nil
+
+	memory *memory // shared by runs side by side; nil: there is one run
 }
 
 // owner says to other processes who holds a lease.

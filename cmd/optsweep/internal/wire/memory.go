@@ -1,0 +1,36 @@
+package wire
+
+import (
+	"runtime/debug"
+	"sync"
+)
+
+// memory shares the collector's limit among runs that are side by side: it is
+// the sum of theirs.
+type memory struct {
+	mu     sync.Mutex
+	runs   int
+	sum    int64
+	before int64 // limit without runs
+}
+
+// take adds a run's limit; release takes it away again.
+func (m *memory) take(bytes int64) (release func()) {
+	m.add(1, bytes)
+	return func() { m.add(-1, -bytes) }
+}
+
+func (m *memory) add(runs int, bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.runs == 0 {
+		m.before = debug.SetMemoryLimit(-1)
+	}
+	m.runs += runs
+	m.sum += bytes
+	limit := m.sum
+	if m.runs == 0 {
+		limit = m.before
+	}
+	debug.SetMemoryLimit(limit)
+}
