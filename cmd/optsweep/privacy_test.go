@@ -242,6 +242,17 @@ func (p *privacy) embedded() {
 	p.write("canaries.csv", "id,expected\n"+p.optedOut+",clear\n")
 	p.run("", "version")
 	p.run("", "validate", config)
+	p.write("scheduled.yaml", p.read("optsweep.yaml"))
+	missFire(p.t, p.dir, "scheduled.yaml")
+	p.run("", "schedule", "explain", "--config", p.path("scheduled.yaml"))
+	for _, format := range []string{"text", "json"} {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		p.once(ctx, format, "", "schedule", "--config", p.path("scheduled.yaml"), "--listen", "off")
+		cancel()
+	}
+	if all := fires(p.t, p.path("workspace"), "demo"); len(all) != 1 {
+		p.t.Errorf("%d fires, want one", len(all))
+	}
 	p.run("", "doctor", config)
 	p.run("", "plan", config, "--out", p.path("plan.json"))
 	p.run(p.optedOut+"\n", "prove", config)

@@ -154,6 +154,7 @@ func functions() template.FuncMap {
 		"took":   func(seconds float64) string { return span(time.Duration(seconds * float64(time.Second))) },
 		"count":  report.Count,
 		"rate":   func(rate float64) string { return report.Count(int64(rate)) },
+		"share":  func(p daemon.Progress) int64 { return min(100, 100*p.Done/max(1, p.Total)) },
 		"max1":   func(n int64) int64 { return max(1, n) },
 		"hide":   func(text string) string { return string(schemas.Hide([]byte(text))) },
 		"tone":   tone,
