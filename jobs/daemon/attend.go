@@ -116,13 +116,16 @@ func (d *Daemon) decide(e *entry, now time.Time) error {
 	if !decided.Claim.IsZero() {
 		due.Claimed = &decided.Claim
 	}
+	if err := b.append(schemas.EventFiresDue, due); err != nil {
+		return err
+	}
 	for _, s := range due.Skipped {
 		d.o.Log.Warn("fires are skipped", "job", e.job.Name, "first", s.First, "last", s.Last, "count", s.Count, "reason", s.Reason)
 	}
 	for _, fire := range due.Queued {
 		d.o.Log.Info("a fire waits for the run before it", "job", e.job.Name, "fire", fire)
 	}
-	return b.append(schemas.EventFiresDue, due)
+	return nil
 }
 
 // start runs the claimed fire, if nothing is in its way.
@@ -197,8 +200,11 @@ func (d *Daemon) wait(e *entry, until time.Time, why string) error {
 	if c := e.book.current; c.waiting == why && !c.started {
 		return nil
 	}
+	if err := e.book.append(schemas.EventFireWaiting, schemas.FireWaiting{Fire: e.book.current.fire, Why: why}); err != nil {
+		return err
+	}
 	d.o.Log.Warn("a fire has to wait", "job", e.job.Name, "fire", e.book.current.fire, "why", why)
-	return e.book.append(schemas.EventFireWaiting, schemas.FireWaiting{Fire: e.book.current.fire, Why: why})
+	return nil
 }
 
 // record writes down how the run that has ended did.
@@ -261,6 +267,9 @@ func (d *Daemon) wakeOthers(e *entry) {
 func (d *Daemon) done(e *entry, end schemas.FireDone) error {
 	c := e.book.current
 	end.Fire, end.Seconds = c.fire, max(0, d.now().Sub(c.at).Seconds())
+	if err := e.book.append(schemas.EventFireDone, end); err != nil {
+		return err
+	}
 	log := d.o.Log.With("job", e.job.Name, "fire", end.Fire, "status", end.Status, "run", end.Run)
 	if end.Message != "" {
 		log.Error("a fire is done", "class", end.Class, "error", end.Message)
@@ -268,5 +277,5 @@ func (d *Daemon) done(e *entry, end schemas.FireDone) error {
 		log.Info("a fire is done")
 	}
 	d.wake()
-	return e.book.append(schemas.EventFireDone, end)
+	return nil
 }
