@@ -37,11 +37,26 @@ type bench struct {
 	dead   bool              // the process is taken to be dead: runs stop where they are
 	n      int               // runs that were begun
 	runs   []string          // what runs did, in order: "started 02T04:00", ...
-	uses   map[string]int    // of exclusive things, right now
-	clash  bool              // two runs used one thing
-	extra  []string          // things that the job's runs use besides the workspace
-	now    func() time.Time  // in place of the clock
+	users  *users
+	extra  []string         // things that the job's runs use besides the workspace
+	now    func() time.Time // in place of the clock
 	finish func(n int) (schemas.Report, error)
+}
+
+// users counts who uses exclusive things right now.
+type users struct {
+	mu    sync.Mutex
+	n     map[string]int
+	clash bool // two runs used one thing
+}
+
+func (u *users) add(things []string, by int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, thing := range things {
+		u.n[thing] += by
+		u.clash = u.clash || u.n[thing] > 1
+	}
 }
 
 // lines collects log lines.
@@ -73,7 +88,7 @@ func newBenchIn(t *testing.T, dir, job, cron, zone string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, dir: dir, log: &lines{}, takes: 10 * time.Minute, uses: map[string]int{}}
+	b := &bench{t: t, dir: dir, log: &lines{}, takes: 10 * time.Minute, users: &users{n: map[string]int{}}}
 	b.job = Job{
 		Name: job, File: job + ".yaml", Workspace: dir,
 		Schedule: schedule.Schedule{
@@ -141,8 +156,8 @@ func (b *bench) run(ctx context.Context, p sweep.Progress) (rep schemas.Report, 
 		return rep, err
 	}
 	defer lease.Release()
-	b.use(1)
-	defer b.use(-1)
+	b.users.add(b.job.Exclusive(), 1)
+	defer b.users.add(b.job.Exclusive(), -1)
 	if b.before != nil {
 		if err := b.before(n); err != nil {
 			return rep, err
@@ -198,16 +213,6 @@ func (b *bench) run(ctx context.Context, p sweep.Progress) (rep schemas.Report, 
 	add(schemas.EventRunFinished, schemas.RunEnded{Status: rep.Status})
 	b.note("finished %s", b.clock().UTC().Format("02T15:04"))
 	return rep, nil
-}
-
-// use counts who uses the exclusive things.
-func (b *bench) use(by int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, u := range b.job.Exclusive() {
-		b.uses[u] += by
-		b.clash = b.clash || b.uses[u] > 1
-	}
 }
 
 // daemon makes a daemon over the bench's disk and clock.

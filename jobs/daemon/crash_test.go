@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,22 +99,22 @@ func crashAt(t *testing.T, overlap schedule.Overlap, step int, stored bool) (hit
 func TestDiskThatFailsForAWhile(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBench(t, "0 4 * * *", "UTC")
-		failing := false
+		var failing atomic.Bool
 		b.fault = func(durable.Step, string) (bool, error) {
-			if failing {
+			if failing.Load() {
 				return false, errors.New("no space left")
 			}
 			return false, nil
 		}
 		_, stop := b.start(b.job)
 		time.Sleep(3 * time.Hour)
-		failing = true
+		failing.Store(true)
 		time.Sleep(3 * time.Hour)
-		failing = false
+		failing.Store(false)
 		time.Sleep(22*time.Hour + 5*time.Minute) // in the middle of the second run
-		failing = true
+		failing.Store(true)
 		time.Sleep(time.Hour) // it ends meanwhile
-		failing = false
+		failing.Store(false)
 		time.Sleep(time.Hour)
 		stop()
 		b.want("fires", b.outcomes(), "01T04:00 reconciled", "02T04:00 reconciled")

@@ -242,7 +242,7 @@ func TestSharedKey(t *testing.T) {
 			b := newBenchIn(t, fmt.Sprint(root, "/", i), fmt.Sprint("job", i), "0 4 * * *", "UTC")
 			b.extra = []string{"key " + key}
 			if i > 0 {
-				b.uses = all[0].uses
+				b.users = all[0].users
 			}
 			all, jobs = append(all, b), append(jobs, b.job)
 		}
@@ -253,7 +253,7 @@ func TestSharedKey(t *testing.T) {
 		all[1].want("second", all[1].did(), "started 01T04:10", "finished 01T04:20")
 		all[2].want("third", all[2].did(), "started 01T04:00", "finished 01T04:10")
 		for _, b := range all {
-			if b.clash {
+			if b.users.clash {
 				t.Error("two runs used one key")
 			}
 			b.want("fires", b.outcomes(), "01T04:00 reconciled")
