@@ -106,6 +106,9 @@ func Workspace(ctx context.Context, o Options) (Result, error) {
 		a.ownLists()
 		a.evidenceKey()
 	}
+	if err := a.schedules(); err != nil {
+		return a.Result, err
+	}
 	return a.Result, a.files()
 }
 

@@ -319,6 +319,11 @@ func TestScaffoldIsAccepted(t *testing.T) {
 	if job.Operator.Kind != Public || job.Workspace != "/jobs/workspace" {
 		t.Errorf("got %+v", job)
 	}
+	_, comment, found := strings.Cut(string(Scaffold()), "\n# schedule:\n")
+	with, err := Parse("job.yaml", []byte(string(Scaffold())+"\nschedule:\n"+strings.ReplaceAll(comment, "#   ", "  ")), "/jobs")
+	if err != nil || !found || with.Schedule == nil {
+		t.Errorf("schedule: %v", err)
+	}
 	// Each of the operators in comments is accepted in place of the first.
 	text := string(Scaffold())
 	first := text[strings.Index(text, "operator:\n"):strings.Index(text, "\n# An operator of your own")]
