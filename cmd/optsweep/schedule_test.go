@@ -294,3 +294,14 @@ func TestStoppedDaemonGoesOn(t *testing.T) {
 		t.Errorf("fires %+v", got)
 	}
 }
+
+// Time zones are known where the machine has no database of them.
+func TestTimeZonesAreBuiltIn(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "optsweep/cmd/optsweep").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(strings.Fields(string(out)), "time/tzdata") {
+		t.Error("the program does not hold time/tzdata")
+	}
+}

@@ -36,6 +36,12 @@ func (d *Daemon) attend(ctx context.Context, e *entry, now time.Time) error {
 			d.o.Log.Info("the job is scheduled again", "job", e.job.Name)
 		}
 	}
+	if e.active != nil {
+		// A run under way must not outlive the right to record it.
+		if err := e.book.fence.Check(); err != nil {
+			return err
+		}
+	}
 	if err := d.record(e); err != nil {
 		return err
 	}

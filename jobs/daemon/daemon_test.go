@@ -3,13 +3,17 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"optsweep/jobs/ledger"
 	"optsweep/jobs/schedule"
 	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 func TestDailyRuns(t *testing.T) {
@@ -228,6 +232,58 @@ func TestTwoDaemons(t *testing.T) {
 		stopSecond()
 		b.want("fires", b.outcomes(), "01T04:00 reconciled", "02T04:00 reconciled", "03T04:00 reconciled", "04T04:00 reconciled")
 		b.want("runs", b.did()[4:7], "started 03T04:00", "resumed 03T04:03", "finished 03T04:13")
+	})
+}
+
+// The lease was lost without a word, and another process has taken over: the
+// run is stopped, and nothing of it is recorded until the log is ours again.
+func TestLeaseThatIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBench(t, "0 4 * * *", "UTC")
+		_, stop := b.start(b.job)
+		time.Sleep(4*time.Hour + 2*time.Minute)
+		if err := os.Remove(filepath.Join(b.dir, Dir, "crm.lease")); err != nil {
+			t.Fatal(err)
+		}
+		other, err := openBook(durable.Disk{}, b.dir, "crm", b.clock, ledger.Owner{PID: 99, Host: "beta"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		b.want("runs", b.did(), "started 01T04:00")
+		if !strings.Contains(b.log.String(), "process 99 on beta") {
+			t.Errorf("log %s", b.log)
+		}
+		if err := other.close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		stop()
+		b.want("runs", b.did(), "started 01T04:00", "resumed 01T05:02", "finished 01T05:12")
+		b.want("fires", b.outcomes(), "01T04:00 reconciled")
+	})
+}
+
+func TestAlive(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBench(t, "0 4 * * *", "UTC")
+		d := b.daemon()
+		if err := d.Alive(); err != nil || d.Loaded() {
+			t.Errorf("at the start: %v, loaded %v", err, d.Loaded())
+		}
+		time.Sleep(3 * time.Minute)
+		if d.Alive() == nil {
+			t.Error("a loop that does not turn is alive")
+		}
+		d, stop := b.start(b.job)
+		time.Sleep(time.Hour)
+		if err := d.Alive(); err != nil || !d.Loaded() || d.Workspace("crm") != b.dir || d.Workspace("x") != "" {
+			t.Errorf("%v, loaded %v", err, d.Loaded())
+		}
+		stop()
+		if d.Loaded() {
+			t.Error("a stopped daemon is ready")
+		}
 	})
 }
 

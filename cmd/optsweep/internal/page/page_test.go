@@ -59,6 +59,12 @@ func newFake(t *testing.T) *fake {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "elsewhere"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "elsewhere", "report.json"), []byte(`{"job": "crm-audiences"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	limits := []daemon.Limit{{Name: "max_new_flags", Value: "5%"}, {Name: "max_quarantined", Value: "1%"}, {Name: "max_duration", Value: "20h"}}
 	return &fake{loaded: true, workspace: dir, status: daemon.Status{
 		Now: now, Started: now.Add(-50 * time.Hour),
@@ -183,6 +189,7 @@ func TestPaths(t *testing.T) {
 		"/jobs/crm-audiences/runs/" + other + "/report":        404, // that of another job
 		"/jobs/crm-audiences/runs/20261123T040312.000Z/report": 404,
 		"/jobs/crm-audiences/runs/..%2f..%2fetc/report":        404,
+		"/jobs/crm-audiences/runs/..%2felsewhere/report":       404,
 		"/jobs/crm-audiences/runs/%2e%2e/report":               404,
 		"/jobs/none/runs/" + aRun + "/report":                  404,
 	} {
