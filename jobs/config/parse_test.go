@@ -349,7 +349,8 @@ func TestScaffoldIsAccepted(t *testing.T) {
 func TestScaffoldOfSignalsIsAccepted(t *testing.T) {
 	text := string(Scaffold())
 	at := strings.Index(text, "# metrics:\n")
-	job, err := Parse("job.yaml", []byte(text[:at]+strings.ReplaceAll(text[at-1:], "\n# ", "\n")), "/jobs")
+	block, _, _ := strings.Cut(text[at-1:], "\n\n")
+	job, err := Parse("job.yaml", []byte(text[:at]+strings.ReplaceAll(block, "\n# ", "\n")+"\n"), "/jobs")
 	if err != nil {
 		t.Fatal(err)
 	}

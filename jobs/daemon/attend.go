@@ -51,10 +51,10 @@ func (d *Daemon) attend(ctx context.Context, e *entry, now time.Time) error {
 	if err := d.adopt(e, now); err != nil {
 		return err
 	}
-	if err := d.overdue(e, now); err != nil {
+	if err := d.overdue(ctx, e, now); err != nil {
 		return err
 	}
-	if err := d.decide(e, now); err != nil {
+	if err := d.decide(ctx, e, now); err != nil {
 		return err
 	}
 	if e.book.current == nil || e.active != nil || now.Before(e.retry) || ctx.Err() != nil {
@@ -88,7 +88,7 @@ func (d *Daemon) adopt(e *entry, now time.Time) error {
 }
 
 // overdue ends what has passed its deadline.
-func (d *Daemon) overdue(e *entry, now time.Time) error {
+func (d *Daemon) overdue(ctx context.Context, e *entry, now time.Time) error {
 	c := e.book.current
 	if c == nil || now.Before(e.deadline()) {
 		return nil
@@ -102,11 +102,12 @@ func (d *Daemon) overdue(e *entry, now time.Time) error {
 	if c.waiting != "" {
 		why += ": " + c.waiting
 	}
+	d.missed(ctx, e, schemas.SkippedFires{First: c.fire, Last: c.fire, Count: 1, Reason: why})
 	return d.done(e, schemas.FireDone{Status: schemas.StatusFailed, Class: "deadline", Message: why})
 }
 
 // decide claims, queues and skips the fires that are due.
-func (d *Daemon) decide(e *entry, now time.Time) error {
+func (d *Daemon) decide(ctx context.Context, e *entry, now time.Time) error {
 	b := e.book
 	if b.current == nil && len(b.queue) > 0 {
 		if err := b.append(schemas.EventFireClaimed, schemas.FireClaimed{Fire: b.queue[0]}); err != nil {
@@ -127,11 +128,19 @@ func (d *Daemon) decide(e *entry, now time.Time) error {
 	}
 	for _, s := range due.Skipped {
 		d.o.Log.Warn("fires are skipped", "job", e.job.Name, "first", s.First, "last", s.Last, "count", s.Count, "reason", s.Reason)
+		d.missed(ctx, e, s)
 	}
 	for _, fire := range due.Queued {
 		d.o.Log.Info("a fire waits for the run before it", "job", e.job.Name, "fire", fire)
 	}
 	return nil
+}
+
+// missed tells of fires that did not run, unless another one ran for them.
+func (d *Daemon) missed(ctx context.Context, e *entry, f schemas.SkippedFires) {
+	if tell := e.job.Missed; tell != nil && f.Reason != schedule.Superseded {
+		d.runs.Go(func() { tell(ctx, f) })
+	}
 }
 
 // start runs the claimed fire, if nothing is in its way.
@@ -166,7 +175,7 @@ func (d *Daemon) start(ctx context.Context, e *entry, now time.Time) error {
 	job, fire, p := e.job, c.fire, &progress{now: d.o.Now, log: log}
 	e.active = &active{fire: fire, began: now, uses: uses, cancel: cancel, progress: p}
 	d.runs.Go(func() {
-		rep, err := guarded(runCtx, job, p, func(trace []byte) { log.Error("a run has panicked", "trace", string(trace)) })
+		rep, err := guarded(runCtx, job, fire, p, func(trace []byte) { log.Error("a run has panicked", "trace", string(trace)) })
 		d.mu.Lock()
 		e.result = &result{fire: fire, rep: rep, err: err, cause: context.Cause(runCtx)}
 		e.active = nil
@@ -178,7 +187,7 @@ func (d *Daemon) start(ctx context.Context, e *entry, now time.Time) error {
 }
 
 // guarded turns a panic of a run into its failure.
-func guarded(ctx context.Context, job Job, p *progress, tell func(trace []byte)) (rep schemas.Report, err error) {
+func guarded(ctx context.Context, job Job, fire time.Time, p *progress, tell func(trace []byte)) (rep schemas.Report, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			tell(debug.Stack())
@@ -186,7 +195,7 @@ func guarded(ctx context.Context, job Job, p *progress, tell func(trace []byte))
 			rep, err = schemas.Report{Status: schemas.StatusFailed}, schemas.Errorf(schemas.Failed, "the run panicked: %s", text)
 		}
 	}()
-	return job.Run(ctx, p)
+	return job.Run(ctx, fire, p)
 }
 
 // inTheWay names a job that runs and uses something of uses.

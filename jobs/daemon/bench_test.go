@@ -146,7 +146,7 @@ var errKilled = errors.New("killed")
 
 // run does what a run does to the ledger of a workspace, as far as a daemon
 // can tell.
-func (b *bench) run(ctx context.Context, p sweep.Progress) (rep schemas.Report, err error) {
+func (b *bench) run(ctx context.Context, _ time.Time, p sweep.Progress) (rep schemas.Report, err error) {
 	b.mu.Lock()
 	b.n++
 	n := b.n

@@ -27,9 +27,13 @@ type Job struct {
 	// Exclusive names what no two runs may use at a time: the workspace, the
 	// API key.
 	Exclusive func() []string
-	// Run makes a run, or goes on with the unfinished one, and brings it to its
-	// end. An error of class Locked means that another process is in the way.
-	Run func(ctx context.Context, p sweep.Progress) (schemas.Report, error)
+	// Run makes a run for a fire, or goes on with the unfinished one, and brings
+	// it to its end. An error of class Locked means that another process is in
+	// the way.
+	Run func(ctx context.Context, fire time.Time, p sweep.Progress) (schemas.Report, error)
+	// Missed is told of fires that nobody ran and no other fire runs for, aside
+	// from the daemon's loop; nil: nobody is told.
+	Missed func(ctx context.Context, f schemas.SkippedFires)
 }
 
 // Limit is a limit of a job, for show.

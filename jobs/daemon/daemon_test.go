@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -53,17 +54,20 @@ func TestCatchUpAfterDowntime(t *testing.T) {
 		policy schedule.CatchUp
 		grace  time.Duration
 		want   []string
+		told   []string
 	}{
-		{"skip", 9 * day, []string{"01T04:00 reconciled", "02T04:00 skipped x2 missed", "04T04:00 reconciled"}},
-		{"once", 9 * day, []string{"01T04:00 reconciled", "02T04:00 skipped catch_up_once", "03T04:00 reconciled", "04T04:00 reconciled"}},
-		{"all", 9 * day, []string{"01T04:00 reconciled", "02T04:00 reconciled", "03T04:00 reconciled", "04T04:00 reconciled"}},
-		{"all", 30 * time.Hour, []string{"01T04:00 reconciled", "02T04:00 skipped grace", "03T04:00 reconciled", "04T04:00 reconciled"}},
-		{"once", time.Hour, []string{"01T04:00 reconciled", "02T04:00 skipped x2 grace", "04T04:00 reconciled"}},
+		{"skip", 9 * day, []string{"01T04:00 reconciled", "02T04:00 skipped x2 missed", "04T04:00 reconciled"}, []string{"2 missed"}},
+		{"once", 9 * day, []string{"01T04:00 reconciled", "02T04:00 skipped catch_up_once", "03T04:00 reconciled", "04T04:00 reconciled"}, nil},
+		{"all", 9 * day, []string{"01T04:00 reconciled", "02T04:00 reconciled", "03T04:00 reconciled", "04T04:00 reconciled"}, nil},
+		{"all", 30 * time.Hour, []string{"01T04:00 reconciled", "02T04:00 skipped grace", "03T04:00 reconciled", "04T04:00 reconciled"}, []string{"1 grace"}},
+		{"once", time.Hour, []string{"01T04:00 reconciled", "02T04:00 skipped x2 grace", "04T04:00 reconciled"}, []string{"2 grace"}},
 	} {
 		t.Run(fmt.Sprint(c.policy, " ", c.grace), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				b := newBench(t, "0 4 * * *", "UTC")
 				b.job.Schedule.CatchUp, b.job.Schedule.Grace = c.policy, c.grace
+				told := make(chan string, 9)
+				b.job.Missed = func(_ context.Context, f schemas.SkippedFires) { told <- fmt.Sprintf("%d %s", f.Count, f.Reason) }
 				_, stop := b.start(b.job)
 				time.Sleep(day)
 				stop()
@@ -72,6 +76,12 @@ func TestCatchUpAfterDowntime(t *testing.T) {
 				time.Sleep(day)
 				stop()
 				b.want("fires", b.outcomes(), c.want...)
+				close(told)
+				var missed []string
+				for text := range told {
+					missed = append(missed, text)
+				}
+				b.want("told of missed fires", missed, c.told...)
 			})
 		})
 	}

@@ -22,7 +22,7 @@ func TestAYearOfDailyFires(t *testing.T) {
 				now := time.Date(2026, 1, 1, 0, 0, 0, 0, location)
 				b.now = func() time.Time { return now }
 				days := map[string]int{}
-				b.job.Run = func(context.Context, sweep.Progress) (schemas.Report, error) {
+				b.job.Run = func(context.Context, time.Time, sweep.Progress) (schemas.Report, error) {
 					days[now.In(location).Format(time.DateOnly)]++
 					return schemas.Report{Run: "r", Status: schemas.StatusReconciled}, nil
 				}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -23,9 +22,8 @@ import (
 // ScheduleOptions say what a daemon schedules and serves.
 type ScheduleOptions struct {
 	Configs []string        // job files and folders of them
-	Listen  string          // address of the status page; empty: none
+	Listen  string          // address of the status page, with /metrics; empty: none
 	Spare   bool            // without the page if its port is taken
-	Metrics http.Handler    // at /metrics of the page; nil: none
 	Reload  <-chan struct{} // the files are read again; nil: never
 }
 
@@ -45,7 +43,8 @@ func Schedule(ctx context.Context, s System, o ScheduleOptions, listening func(a
 		Now: s.Now, After: time.After, Log: s.Log,
 		Owner: func(job string) ledger.Owner { return s.owner(&config.Job{Name: job}) },
 	})
-	handler, err := page.New(page.Options{Source: d, Version: Version(), Metrics: o.Metrics})
+	s.Metrics = NewMetrics()
+	handler, err := page.New(page.Options{Source: d, Version: Version(), Metrics: s.Metrics.Handler()})
 	if err != nil {
 		return err
 	}
@@ -131,10 +130,17 @@ func (s System) scheduled(jobs []*config.Job) (list []daemon.Job) {
 		list = append(list, daemon.Job{
 			Name: job.Name, File: job.File, Workspace: job.Workspace, Schedule: *job.Schedule, Limits: shownLimits(job.Limits),
 			Exclusive: func() []string { return s.exclusive(job) },
-			Run: func(ctx context.Context, p sweep.Progress) (schemas.Report, error) {
+			Run: func(ctx context.Context, fire time.Time, p sweep.Progress) (schemas.Report, error) {
 				own := s
 				own.Progress, own.Log = p, s.Log.With("schedule", job.Name)
-				return Run(ctx, own, job, RunOptions{})
+				return Run(ctx, own, job, RunOptions{Scheduled: fire})
+			},
+			Missed: func(ctx context.Context, f schemas.SkippedFires) {
+				why := f.Reason
+				if f.Count > 1 {
+					why = fmt.Sprintf("%s; %d fires since %s", f.Reason, f.Count, f.First.UTC().Format(time.RFC3339))
+				}
+				TellMissed(ctx, s, job, f.Last, why)
 			},
 		})
 	}
