@@ -54,14 +54,22 @@ func (t *Table) Preview(ctx context.Context, u schemas.Unit, since Since) (schem
 
 // writer is how one mode changes a table.
 type writer interface {
-	// prepare makes what the change needs, even if no flag changes.
-	prepare(ctx context.Context) error
+	// prepare makes what the change needs, even if no flag changes. With flagged
+	// the snapshot of the run has flags, so that what holds them must be there:
+	// made anew, it would lack them without a word.
+	prepare(ctx context.Context, flagged bool) error
 	// target is the table that the change is made to.
 	target() TableRef
 	// change makes the change, by a job with this id. h is a table of hits.
 	change(ctx context.Context, h TableRef, id string) (outcome, error)
 	// confirm reads back what was changed.
 	confirm(ctx context.Context, h TableRef) (confirmed, error)
+}
+
+// errFlagsGone tells that flags of the snapshot are there no more.
+func errFlagsGone(what string, r TableRef) error {
+	return schemas.Errorf(schemas.Failed, "%s of %s was removed during the run", what, r).
+		WithHint("run again: the next run finds out anew which flags there are")
 }
 
 // confirmed counts the cells that a change was about, of a suppression table
@@ -74,14 +82,14 @@ type confirmed struct {
 }
 
 func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, w writer, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
-	if err := w.prepare(ctx); err != nil {
-		return schemas.Receipt{}, err
-	}
 	receipt, h, err := t.compare(ctx, u, r)
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
 	defer h.remove()
+	if err := w.prepare(ctx, h.flagged); err != nil {
+		return schemas.Receipt{}, err
+	}
 	if receipt.Changed {
 		if err := t.write(ctx, u, &receipt, h, w, commit); err != nil {
 			return schemas.Receipt{}, err
@@ -172,6 +180,7 @@ func (t *Table) compare(ctx context.Context, u schemas.Unit, r rule) (receipt sc
 	mixed := false
 	err = t.c.scan(ctx, staged, want, func(b batch) error {
 		for i, cell := range b.ids {
+			h.flagged = h.flagged || b.flagged[i] > 0
 			since, change, unclear := r.judge(&receipt, cell, b.counts[i], b.flagged[i], b.min[i], b.max[i])
 			mixed = mixed || unclear
 			if !change {

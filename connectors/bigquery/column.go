@@ -2,6 +2,7 @@ package bigquery
 
 import (
 	"context"
+	"strconv"
 
 	"cloud.google.com/go/bigquery"
 
@@ -19,7 +20,7 @@ func (w columnWriter) target() TableRef { return w.Ref }
 
 // prepare adds the column unless it is there. Only a table whose schema is
 // still the one that was read gets a new one.
-func (w columnWriter) prepare(ctx context.Context) error {
+func (w columnWriter) prepare(ctx context.Context, flagged bool) error {
 	if w.clear {
 		return nil
 	}
@@ -32,6 +33,9 @@ func (w columnWriter) prepare(ctx context.Context) error {
 		}
 		if has, err := w.flagColumn(m); has || err != nil {
 			return err
+		}
+		if flagged {
+			return errFlagsGone("the column "+strconv.Quote(w.Write.Column), w.Ref)
 		}
 		schema := append(m.Schema[:len(m.Schema):len(m.Schema)], &bigquery.FieldSchema{
 			Name: w.Write.Column, Type: bigquery.TimestampFieldType,

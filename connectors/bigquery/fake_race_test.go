@@ -233,6 +233,46 @@ func TestColumnAddedMeanwhile(t *testing.T) {
 	}
 }
 
+// Flags that the snapshot has and that are gone when they are to be completed
+// fail the unit, rather than be made anew without those.
+func TestFlagsGoneMeanwhile(t *testing.T) {
+	for _, mode := range []Mode{Column, Suppression} {
+		w := newWorld(t)
+		if _, err := w.apply(fakeOptions(mode), fakeOptedOut()); err != nil {
+			t.Fatal(err)
+		}
+		table := w.table(fakeOptions(mode))
+		units, _, err := table.Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := units[0]
+		u.Run = schemas.RunRef{ID: "20260302T040000.000Z", StartedMS: started.UnixMilli()}
+		if err := table.Scan(t.Context(), u, func(schemas.Cells) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if mode == Column {
+			w.server.Drop(crmName)
+			rows := crmFakeRows()
+			for _, r := range rows {
+				delete(r, "opted_out_since")
+			}
+			w.server.Create(crmName, crmFields()[:3], rows...)
+		} else {
+			w.server.Drop(listName)
+		}
+		for range 2 { // it does not heal by itself
+			if _, err := table.Apply(t.Context(), u, since(fakeOptedOut()), func(schemas.Receipt) error { return nil }); err == nil || !strings.Contains(err.Error(), "was removed during the run") {
+				t.Errorf("%s: %v", mode, err)
+			}
+		}
+		u.Run.ID = "20260303T040000.000Z"
+		if _, err := table.Apply(t.Context(), u, since(fakeOptedOut()), func(schemas.Receipt) error { return nil }); err != nil {
+			t.Errorf("%s, the next run: %v", mode, err)
+		}
+	}
+}
+
 // Staging tables that went away between processes are made again under the
 // next attempt.
 func TestStagingTableExpired(t *testing.T) {

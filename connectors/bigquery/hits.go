@@ -38,9 +38,10 @@ type hits struct {
 	since *array.TimestampBuilder
 	build *array.RecordBuilder
 
-	n     int64
-	cells int64     // that are like one of them
-	sum   [4]uint64 // of the hashes of all hits: they come in no order
+	n       int64
+	cells   int64     // that are like one of them
+	flagged bool      // some cell of the snapshot has a flag, whether it is a hit or not
+	sum     [4]uint64 // of the hashes of all hits: they come in no order
 }
 
 // hitsPerGroup is the number of rows in a row group: some 6 MB.

@@ -28,7 +28,7 @@ func (t *Table) quarantine() *TableRef {
 
 // prepare makes the table that keeps removed rows, or checks that it still has
 // the columns of the table.
-func (w removeWriter) prepare(ctx context.Context) error {
+func (w removeWriter) prepare(ctx context.Context, _ bool) error {
 	q := w.quarantine()
 	if q == nil {
 		return nil

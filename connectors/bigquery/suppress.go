@@ -40,7 +40,7 @@ type suppressionWriter struct {
 func (w suppressionWriter) target() TableRef { return w.suppression() }
 
 // prepare makes the suppression table and the views.
-func (w suppressionWriter) prepare(ctx context.Context) error {
+func (w suppressionWriter) prepare(ctx context.Context, flagged bool) error {
 	if w.clear {
 		return nil
 	}
@@ -49,6 +49,9 @@ func (w suppressionWriter) prepare(ctx context.Context) error {
 	m, found, err := w.c.metadata(ctx, w.suppression())
 	if err != nil {
 		return err
+	}
+	if !found && flagged {
+		return errFlagsGone("the suppression table", w.Ref)
 	}
 	if !found {
 		if err := w.c.create(ctx, w.suppression(), &bigquery.TableMetadata{
