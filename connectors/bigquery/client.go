@@ -141,7 +141,7 @@ func (c Connection) options(ctx context.Context) (rest, overGRPC []option.Client
 // credentialsError hides what an error of the libraries may show of a key
 // file.
 func credentialsError(err error) error {
-	return schemas.Errorf(schemas.Refused, "bigquery: no usable credentials: %s", clean(err)).
+	return schemas.Errorf(schemas.Usage, "bigquery: no usable credentials: %s", clean(err)).
 		WithHint("log in with: gcloud auth application-default login; or set bigquery.key_file or GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account")
 }
 
@@ -184,8 +184,9 @@ func label(s string) string {
 	return s[:min(len(s), 63)]
 }
 
-// callTimeout bounds a single request that is not a statement.
-const callTimeout = 2 * time.Minute
+// callTimeout bounds a single request that is not a statement. The library
+// repeats it by itself meanwhile.
+const callTimeout = 30 * time.Second
 
 // metadata fetches what is known of a table. found is false if there is none.
 func (c *Client) metadata(ctx context.Context, r TableRef) (m *bigquery.TableMetadata, found bool, err error) {

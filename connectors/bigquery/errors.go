@@ -88,14 +88,17 @@ func backoff() *gax.Backoff {
 	return &gax.Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 1.6}
 }
 
-// retries bounds how often a request is sent that fails for a passing reason:
-// about five minutes.
-const retries = 20
+// retries and patience bound how often and how long a request is sent that
+// fails for a passing reason.
+const (
+	retries  = 20
+	patience = 5 * time.Minute
+)
 
 // retry sends a request that may be sent twice until it succeeds or fails for
 // good. Each attempt has its own deadline.
 func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error) error {
-	pause := c.pauses()
+	pause, began := c.pauses(), time.Now()
 	for n := 1; ; n++ {
 		attempt, cancel := context.WithTimeout(ctx, callTimeout)
 		err := call(attempt)
@@ -103,13 +106,13 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		if !isRetryable(err) || n == retries {
+		if !isRetryable(err) || n == retries || time.Since(began) > patience {
 			return err
 		}
 		wait := pause.Pause()
-		c.Log.Debug("BigQuery asked to try again", "reason", reasonOf(err), "attempt", n, "wait", wait)
-		if err := gax.Sleep(ctx, wait); err != nil {
-			return err
+		c.Log.Warn("BigQuery does not answer as it should; trying again", "reason", clean(err), "attempt", n, "wait", wait)
+		if gax.Sleep(ctx, wait) != nil {
+			return errors.Join(err, ctx.Err())
 		}
 	}
 }
