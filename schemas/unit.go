@@ -17,6 +17,10 @@ type Unit struct {
 	WriteBytesMax int64 `json:"write_bytes_max,omitempty"`
 
 	Run RunRef `json:"run,omitzero"` // that treats the unit; zero in a plan
+
+	// What the run has written into a copied unit since it was copied: the
+	// Staged of that receipt.
+	Written string `json:"written,omitempty"`
 }
 
 // RunRef names a run.
@@ -114,4 +118,5 @@ type Receipt struct {
 	Removed int64  `json:"rows_removed,omitempty"` // opted-out rows that are no longer there
 	Job     string `json:"job,omitempty"`          // id of the job that changed the unit
 	Billed  int64  `json:"bytes_billed,omitempty"` // for it
+	Staged  string `json:"staged,omitempty"`       // where the changes were staged; opaque
 }

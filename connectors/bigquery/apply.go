@@ -103,6 +103,7 @@ func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, w writer, c
 func (t *Table) write(ctx context.Context, u schemas.Unit, receipt *schemas.Receipt, h *hits, w writer, commit func(schemas.Receipt) error) error {
 	id := t.name(u, "")
 	staged := t.staging(u, "hits_"+h.digest())
+	receipt.Staged = staged.Table
 	load := t.c.stageHits
 	if t.Write.Stream {
 		load = t.c.streamHits
@@ -174,6 +175,9 @@ func (t *Table) compare(ctx context.Context, u schemas.Unit, r rule) (receipt sc
 	}()
 	receipt = schemas.Receipt{Table: t.Table, Unit: u.Name, VersionBefore: u.Version, BytesBefore: u.Bytes, BytesAfter: u.Bytes}
 	staged, want, err := t.stage(ctx, u)
+	if err == nil && u.Written != "" {
+		staged, want, err = t.since(ctx, u, staged, want)
+	}
 	if err != nil {
 		return receipt, h, err
 	}

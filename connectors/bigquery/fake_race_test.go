@@ -233,6 +233,55 @@ func TestColumnAddedMeanwhile(t *testing.T) {
 	}
 }
 
+// What a run has flagged before it asked is not written, nor counted, again
+// when it flags what it was told, although its snapshot is from before; not
+// even if it was killed in between.
+func TestFlagsWrittenBefore(t *testing.T) {
+	for _, mode := range modes {
+		w := newWorld(t)
+		all := fakeOptedOut()
+		first := map[string]int64{}
+		for id, ms := range all {
+			first[id] = ms
+			break
+		}
+		table := w.table(fakeOptions(mode))
+		units, _, err := table.Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := units[0]
+		u.Run = schemas.RunRef{ID: fakeRun, StartedMS: started.UnixMilli()}
+		commit := func(schemas.Receipt) error { return nil }
+		apply := func(u schemas.Unit, set map[string]int64) schemas.Receipt {
+			t.Helper()
+			r, err := w.table(fakeOptions(mode)).Apply(t.Context(), u, since(set), commit)
+			if err != nil {
+				t.Fatalf("%s: %v", mode, err)
+			}
+			return r
+		}
+		one := apply(u, first)
+		later := u
+		later.Version, later.Written = one.VersionAfter, one.Staged
+		if r := apply(later, first); r.Changed || r.NewlyFlagged+r.MovedEarlier+r.Removed != 0 || r.OptedOut != one.OptedOut || r.Flagged != one.Flagged {
+			t.Errorf("%s, the same again: %+v, before %+v", mode, r, one)
+		}
+		rest := apply(later, all)
+		whole := newWorld(t)
+		want, err := whole.apply(fakeOptions(mode), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rest.NewlyFlagged != want.NewlyFlagged-one.NewlyFlagged || rest.MovedEarlier != want.MovedEarlier-one.MovedEarlier || rest.Flagged != want.Flagged || rest.Rows != want.Rows {
+			t.Errorf("%s: %+v, then %+v, in one go %+v", mode, one, rest, want)
+		}
+		if again := apply(later, all); again.NewlyFlagged != rest.NewlyFlagged || again.Job != rest.Job {
+			t.Errorf("%s, after a crash: %+v, before %+v", mode, again, rest)
+		}
+	}
+}
+
 // Flags that the snapshot has and that are gone when they are to be completed
 // fail the unit, rather than be made anew without those.
 func TestFlagsGoneMeanwhile(t *testing.T) {

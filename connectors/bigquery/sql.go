@@ -100,6 +100,14 @@ LEFT JOIN %s AS s
 ON s.id = g.id AND s.scope = %s`, s.cells(noFlag), suppression.sql(), literal(scope))
 }
 
+// written is what was staged, with flags that were written since for hits.
+func written(staged, hits TableRef) string {
+	return fmt.Sprintf(`SELECT s.id AS id, s.n AS n, IF(h.%[1]s IS NULL, s.flagged, s.n) AS flagged, IF(h.%[1]s IS NULL, s.flag_min, LEAST(COALESCE(s.flag_min, h.%[2]s), h.%[2]s)) AS flag_min, IF(h.%[1]s IS NULL, s.flag_max, h.%[2]s) AS flag_max
+FROM %[3]s AS s
+LEFT JOIN %[4]s AS h
+ON s.id = h.%[1]s`, hitID, hitSince, staged.sql(), hits.sql())
+}
+
 // totals counts what was staged.
 func totals(staged TableRef) string {
 	return fmt.Sprintf("SELECT COUNT(*) AS cells, COALESCE(SUM(n), 0) AS total\nFROM %s", staged.sql())

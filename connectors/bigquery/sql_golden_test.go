@@ -77,6 +77,7 @@ func statements(t *Table) string {
 	}
 	add("stage, suppression table", s.stageSuppression(list, "euid"))
 	add("count staged ids", totals(TableRef{"p", "staging", "ids"}))
+	add("stage, with what was written since", written(TableRef{"p", "staging", "ids"}, hits))
 	add("count cells", s.count())
 	add("suppress", mergeSuppression(list, hits, "euid", run, 1772337600000))
 	add("take off the suppression table", clearSuppression(list, hits, "euid"))

@@ -59,6 +59,23 @@ func (t *Table) stage(ctx context.Context, u schemas.Unit) (TableRef, stagedTota
 	return staged, sum, err
 }
 
+// since stages the cells of a unit once more, with the flags that the run has
+// written since: rows that it has flagged before it asked are not flagged, nor
+// counted, again.
+func (t *Table) since(ctx context.Context, u schemas.Unit, staged TableRef, want stagedTotals) (TableRef, stagedTotals, error) {
+	hits := t.c.Staging.In(u.Written)
+	after := t.staging(u, "ids_"+digest(u.Written)[:12])
+	sql := written(staged, hits)
+	if _, err := t.c.price(ctx, "staging flags of "+t.Table, sql); err != nil {
+		return after, want, err
+	}
+	if _, err := t.c.do(ctx, work{id: after.Table, step: "stage", run: t.run(u), sql: sql, dst: &after, cluster: colID}); err != nil {
+		return after, want, err
+	}
+	_, err := t.c.expire(ctx, after)
+	return after, want, err // as many cells as before
+}
+
 // stagedTotals says what a staging table holds.
 type stagedTotals struct {
 	Cells int64 // distinct, NULL included

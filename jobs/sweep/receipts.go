@@ -50,7 +50,7 @@ func (a applied) moved(units []schemas.Unit) []schemas.Unit {
 	now := make([]schemas.Unit, len(units))
 	for i, u := range units {
 		if receipt, ok := a.receipts[keyOf(u)]; ok {
-			u.Version = receipt.VersionAfter
+			u.Version, u.Written = receipt.VersionAfter, receipt.Staged
 		}
 		now[i] = u
 	}

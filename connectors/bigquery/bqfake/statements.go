@@ -22,6 +22,7 @@ func stagedSchema() []*bq.TableFieldSchema {
 var shapes = []shape{
 	newShape("SELECT id, COUNT(*) AS n, COUNT(flag) AS flagged, MIN(flag) AS flag_min, MAX(flag) AS flag_max\nFROM (\nSELECT t.{col:id} AS id, {flag:flag} AS flag\nFROM {tab:t} AS t{cond:where}\n)\nGROUP BY id", stageColumn),
 	newShape("SELECT g.id AS id, g.n AS n, IF(s.id IS NULL, 0, g.n) AS flagged, s.opted_out_since AS flag_min, s.opted_out_since AS flag_max\nFROM (\nSELECT id, COUNT(*) AS n\nFROM (\nSELECT t.{col:id} AS id, CAST(NULL AS TIMESTAMP) AS flag\nFROM {tab:t} AS t{cond:where}\n)\nGROUP BY id\n) AS g\nLEFT JOIN {tab:list} AS s\nON s.id = g.id AND s.scope = {str:scope}", stageSuppression),
+	newShape("SELECT s.id AS id, s.n AS n, IF(h.optsweep_id IS NULL, s.flagged, s.n) AS flagged, IF(h.optsweep_id IS NULL, s.flag_min, LEAST(COALESCE(s.flag_min, h.optsweep_since), h.optsweep_since)) AS flag_min, IF(h.optsweep_id IS NULL, s.flag_max, h.optsweep_since) AS flag_max\nFROM {tab:t} AS s\nLEFT JOIN {tab:h} AS h\nON s.id = h.optsweep_id", written),
 	newShape("SELECT COUNT(*) AS cells, COALESCE(SUM(n), 0) AS total\nFROM {tab:t}", totals),
 	newShape("SELECT COUNT(*) AS total\nFROM {tab:t} AS t{cond:where}", count),
 	newShape("MERGE INTO {tab:t} AS t\nUSING {tab:h} AS h\nON t.{col:id} = h.optsweep_id{cond:where}\nWHEN MATCHED AND (t.{col:flag} IS NULL OR t.{col:flag} > h.optsweep_since) THEN\n  UPDATE SET {col:flag} = h.optsweep_since", mergeColumn),
@@ -82,6 +83,25 @@ func stageSuppression(b *binding) *statement {
 				r["flagged"], r["flag_min"], r["flag_max"] = r["n"], list.rows[i]["opted_out_since"], list.rows[i]["opted_out_since"]
 			}
 		}
+		return rows
+	})
+}
+
+func written(b *binding) *statement {
+	t, h := b.table("t"), b.table("h")
+	return query(stagedSchema(), func() []Row {
+		var rows []Row
+		for _, r := range t.rows {
+			rows = append(rows, maps.Clone(r))
+		}
+		copied := &table{rows: rows}
+		join(copied, h, "id", func(Row) bool { return true }, func(r Row, since time.Time) {
+			low, ok := r["flag_min"].(time.Time)
+			if !ok || since.Before(low) {
+				low = since
+			}
+			r["flagged"], r["flag_min"], r["flag_max"] = r["n"], low, since
+		})
 		return rows
 	})
 }

@@ -27,6 +27,12 @@ ON s.id = g.id AND s.scope = 'euid';
 SELECT COUNT(*) AS cells, COALESCE(SUM(n), 0) AS total
 FROM `p`.`staging`.`ids`;
 
+-- stage, with what was written since
+SELECT s.id AS id, s.n AS n, IF(h.optsweep_id IS NULL, s.flagged, s.n) AS flagged, IF(h.optsweep_id IS NULL, s.flag_min, LEAST(COALESCE(s.flag_min, h.optsweep_since), h.optsweep_since)) AS flag_min, IF(h.optsweep_id IS NULL, s.flag_max, h.optsweep_since) AS flag_max
+FROM `p`.`staging`.`ids` AS s
+LEFT JOIN `p`.`staging`.`hits` AS h
+ON s.id = h.optsweep_id;
+
 -- count cells
 SELECT COUNT(*) AS total
 FROM (
