@@ -21,8 +21,8 @@ import (
 
 // BinaryVariable names the environment variable with the path of a ready
 // emulator. With "build" it is built if need be, which takes minutes; without
-// the variable the tests that need an emulator are left out, aloud, unless it
-// was built before.
+// the variable the tests that need an emulator are skipped, unless it was built
+// before.
 const BinaryVariable = "BQ_EMULATOR_BIN"
 
 const emulatorPackage = "github.com/goccy/bigquery-emulator/cmd/bigquery-emulator"
