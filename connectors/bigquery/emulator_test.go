@@ -215,7 +215,7 @@ func TestColumn(t *testing.T) {
 // receipt compares the figures of a receipt.
 func (b *bench) receipt(got, want schemas.Receipt) {
 	b.Helper()
-	for _, s := range []*string{&got.Table, &got.Unit, &got.VersionBefore, &got.VersionAfter, &got.Job} {
+	for _, s := range []*string{&got.Table, &got.Unit, &got.VersionBefore, &got.VersionAfter, &got.Job, &got.Staged} {
 		*s = ""
 	}
 	got.BytesBefore, got.BytesAfter, got.Billed = 0, 0, 0

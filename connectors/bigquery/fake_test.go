@@ -256,7 +256,7 @@ func TestFakeModes(t *testing.T) {
 			w := newWorld(t)
 			r := figures(w.must(w.table(fakeOptions(mode))))[0]
 			expected := want[mode]
-			expected.Table, expected.Unit, expected.Job, expected.Confirmed = "crm", crmName, r.Job, expected.Flagged
+			expected.Table, expected.Unit, expected.Job, expected.Staged, expected.Confirmed = "crm", crmName, r.Job, r.Staged, expected.Flagged
 			if r != expected {
 				t.Errorf("receipt %+v\nwant    %+v", r, expected)
 			}
