@@ -182,12 +182,16 @@ func (g *gate) age(i int, t Table, now time.Time) {
 
 // units looks for opted-out rows without a flag.
 func (g *gate) units(ctx context.Context) error {
+	var whole []int // units, by number: what breaks meanwhile is written under the lock
+	for n := range g.verdict.Units {
+		if !g.broken[n] {
+			whole = append(whole, n)
+		}
+	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(max(1, g.q.Workers))
-	for n, u := range g.verdict.Units {
-		if g.broken[n] {
-			continue
-		}
+	for _, n := range whole {
+		u := g.verdict.Units[n]
 		tasks.Go(func() error {
 			receipt, example, err := g.unit(ctx, u)
 			if ctx.Err() != nil {
