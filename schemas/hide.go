@@ -44,13 +44,19 @@ func hideWord(word []byte) []byte {
 			if to > len(word) || to < len(word) && word[to] != '/' || !isID(word[from:to]) {
 				continue
 			}
-			if word[to-1] != '=' && size < TextSize && len(bytes.TrimLeft(word, "-")) > size {
+			if word[to-1] != '=' && size < TextSize && (len(bytes.TrimLeft(word, "-")) > size || isPath(word)) {
 				continue // any 43 characters spell 32 bytes: more likely a part of a path
 			}
 			return append(append(bytes.Clone(word[:from]), Hidden...), hideWord(word[to:])...)
 		}
 	}
 	return word
+}
+
+// isPath tells whether a word looks like an absolute path of three folders or
+// more. Of 500 ids without padding one does too.
+func isPath(word []byte) bool {
+	return word[0] == '/' && bytes.Count(word, []byte("/")) >= 3
 }
 
 // isID tells whether text spells the bytes of an id, padded or not, in either

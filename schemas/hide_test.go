@@ -25,6 +25,8 @@ func TestHide(t *testing.T) {
 		"id:0123456789ab":                              "id:0123456789ab",
 		"/a/long/path/with/many/folders/but/no/id/in/it/at/all/whatever": "/a/long/path/with/many/folders/but/no/id/in/it/at/all/whatever",
 		"/tmp/TestNothingShowsAnIDOrASecret899714966/001/d/x":            "/tmp/TestNothingShowsAnIDOrASecret899714966/001/d/x",
+		"/tmp/TestBigQueryJob95661468/001/d/operator":                    "/tmp/TestBigQueryJob95661468/001/d/operator", // 43 characters
+		"/data/warehouse/audience/2026/part-000001ab":                    "/data/warehouse/audience/2026/part-000001ab",
 		"": "",
 	} {
 		if got := string(Hide([]byte(text))); got != want {
