@@ -15,6 +15,7 @@ const (
 	Valid            Reason = ""
 	Empty            Reason = "empty"             // no characters, or only white space
 	Whitespace       Reason = "whitespace"        // white space inside, or around and not ASCII
+	RawBytes         Reason = "raw_bytes"         // 32 or 33 bytes that are no text: an id that is not in base64
 	LooksLikeEmail   Reason = "looks_like_email"  // directly identifying: the wrong column
 	LooksLikePhone   Reason = "looks_like_phone"  // directly identifying: the wrong column
 	LooksLikeToken   Reason = "looks_like_token"  // an advertising token, not a raw id
@@ -75,6 +76,9 @@ func (r Rules) Parse(cell []byte) (id ID, repaired bool, reason Reason) {
 	if !decode(text, &id) {
 		text = bytes.Trim(cell, " \t\r\n\v\f")
 		if !decode(text, &id) {
+			if isRaw(cell) {
+				return ID{}, false, RawBytes
+			}
 			return ID{}, false, explain(text)
 		}
 	}
@@ -230,6 +234,13 @@ func explain(cell []byte) Reason {
 	default:
 		return BadLength
 	}
+}
+
+// isRaw tells whether cell has the length of a raw id and is no text: one in
+// 10^12 of raw ids is.
+func isRaw(cell []byte) bool {
+	return (len(cell) == IDSize-1 || len(cell) == IDSize) &&
+		bytes.ContainsFunc(cell, func(c rune) bool { return c < ' ' && !unicode.IsSpace(c) || c == unicode.ReplacementChar })
 }
 
 // isPhone tells whether cell is an international phone number: "+", then 7 to

@@ -43,6 +43,10 @@ type Cells struct {
 	First  int64    // row of Values[0] in its unit, from 0; NoRow: they have no place
 	Values [][]byte // nil for NULL; valid only until the callback returns
 	Counts []int64  // cells like each of Values, from 1; nil: one each
+
+	// Rows of Values in their unit, none before the one before it, where a row
+	// may hold several cells; empty: each has a row of its own, from First on.
+	At []int64
 }
 
 // NoRow is the row of a cell that has no place in its unit.
@@ -58,6 +62,9 @@ func (c Cells) Count(i int) int64 {
 
 // Row is the row of Values[i], or NoRow.
 func (c Cells) Row(i int) int64 {
+	if len(c.At) > 0 {
+		return c.At[i]
+	}
 	if c.First == NoRow {
 		return NoRow
 	}
@@ -102,10 +109,10 @@ type Receipt struct {
 	Unit          string `json:"unit"`
 	VersionBefore string `json:"version_before"`
 	VersionAfter  string `json:"version_after"`
-	Changed       bool   `json:"changed"` // false: not one byte was written
-	Rows          int64  `json:"rows"`
-	Nulls         int64  `json:"nulls"`                  // rows whose id is NULL
-	OptedOut      int64  `json:"rows_opted_out"`         // rows whose id is opted out
+	Changed       bool   `json:"changed"`                // false: not one byte was written
+	Rows          int64  `json:"rows"`                   // cells of the id column, as Scan gives them
+	Nulls         int64  `json:"nulls"`                  // of them NULL
+	OptedOut      int64  `json:"rows_opted_out"`         // rows of which an id is opted out
 	Flagged       int64  `json:"rows_flagged"`           // rows with a flag afterwards
 	NewlyFlagged  int64  `json:"rows_new"`               // had no flag before
 	MovedEarlier  int64  `json:"rows_earlier"`           // had a later flag before

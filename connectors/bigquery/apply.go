@@ -35,8 +35,10 @@ func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit f
 }
 
 // Clear takes the flags of the rows away whose cell matches. It is for an
-// explicit act on single ids. What mode remove has removed stays so.
-func (t *Table) Clear(ctx context.Context, u schemas.Unit, match func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+// explicit act on single ids. What mode remove has removed stays so. A row with
+// several ids loses its flag even if another of them is opted out; the next run
+// flags it again.
+func (t *Table) Clear(ctx context.Context, u schemas.Unit, match, _ func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
 	never := func([]byte) (int64, bool) { return 0, false }
 	return t.rewrite(ctx, u, rule{since: never, clear: match}, t.clearer(u), commit)
 }

@@ -403,7 +403,7 @@ func TestClear(t *testing.T) {
 			b.apply(table, map[string]int64{"a": day1, "b": day1})
 			u := b.units(table)[0]
 			u.Run = schemas.RunRef{}
-			r, err := table.Clear(t.Context(), u, func(cell []byte) bool { return string(cell) == "a" }, func(schemas.Receipt) error { return nil })
+			r, err := table.Clear(t.Context(), u, func(cell []byte) bool { return string(cell) == "a" }, nil, func(schemas.Receipt) error { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}

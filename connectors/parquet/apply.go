@@ -38,9 +38,11 @@ func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit f
 
 // Clear takes the flags of the rows away whose cell matches. It is for an
 // explicit act on single ids; everything else is as in Apply, but a file that
-// has no such flag stays as it is, even without the column.
-func (t *Table) Clear(ctx context.Context, u schemas.Unit, match func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
-	return t.rewrite(ctx, u, rule{since: never, clear: match}, commit)
+// has no such flag stays as it is, even without the column. A row that also has
+// a cell of others, who are opted out, keeps its flag; only of lists are they
+// asked for.
+func (t *Table) Clear(ctx context.Context, u schemas.Unit, match, others func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	return t.rewrite(ctx, u, rule{since: never, clear: match, others: others}, commit)
 }
 
 func never([]byte) (int64, bool) { return 0, false }
@@ -78,7 +80,7 @@ func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, commit func
 	if err := c.finish(groups); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if receipt.Confirmed, err = confirm(c.out.File, receipt.BytesAfter, c.meta, want); err != nil {
+	if receipt.Confirmed, err = confirm(c.out.File, receipt.BytesAfter, c.meta, t.Type, want); err != nil {
 		return schemas.Receipt{}, err
 	}
 	if receipt.VersionAfter, err = versionOf(c.out.File); err != nil {
@@ -116,7 +118,7 @@ func (t *Table) Preview(ctx context.Context, u schemas.Unit, since Since) (schem
 	}
 	if receipt.Changed {
 		receipt.VersionAfter = ""
-		if receipt.Confirmed, err = confirm(c.assemble(groups), receipt.BytesAfter, c.meta, want); err != nil {
+		if receipt.Confirmed, err = confirm(c.assemble(groups), receipt.BytesAfter, c.meta, t.Type, want); err != nil {
 			return schemas.Receipt{}, err
 		}
 	}
@@ -136,6 +138,7 @@ func (t *Table) unchanged(ctx context.Context, u schemas.Unit) error {
 type change struct {
 	*source
 	unit   schemas.Unit
+	typ    footer.FlagType   // that the flag column gets
 	target string            // of the unit's path, if that is a symbolic link
 	base   *footer.Meta      // the part of the file that is kept
 	edits  map[string]string // of its application metadata
@@ -156,7 +159,7 @@ func (t *Table) begin(u schemas.Unit) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &change{source: s, unit: u, target: target}
+	c := &change{source: s, unit: u, typ: t.Type, target: target}
 	if s.version != u.Version {
 		err = errChanged()
 	} else {
@@ -185,7 +188,7 @@ func (c *change) receipt(groups []group, addColumn bool) (schemas.Receipt, proof
 	r.Table, r.Unit = c.unit.Table, c.unit.Name
 	r.VersionBefore, r.VersionAfter = c.unit.Version, c.unit.Version
 	r.BytesBefore, r.BytesAfter = c.meta.Size, c.meta.Size
-	if !changed && (c.flags >= 0 || !addColumn) {
+	if !changed && (!addColumn || c.flags >= 0 && c.flagType == c.typ) {
 		r.Confirmed = r.Flagged
 		return r, want, nil
 	}
@@ -197,7 +200,7 @@ func (c *change) receipt(groups []group, addColumn bool) (schemas.Receipt, proof
 		r.BytesAfter += int64(len(g.bytes))
 	}
 	var err error
-	if c.tail, err = c.base.AddColumn(c.column, pages, c.edits); err != nil {
+	if c.tail, err = c.base.AddColumn(c.column, c.typ, pages, c.edits); err != nil {
 		return schemas.Receipt{}, proof{}, err
 	}
 	r.BytesAfter += c.tail.Size

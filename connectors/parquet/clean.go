@@ -110,26 +110,25 @@ func same(s *source, path string) bool {
 
 // dropped tells of each row group which rows the copy leaves out.
 func (t *Table) dropped(ctx context.Context, s *source, since Since) ([][]bool, error) {
-	ids, err := s.meta.Chunks(s.id)
-	if err != nil {
-		return nil, err
-	}
-	reader := chunk.NewReader(s.file, s.meta.Columns[s.id])
+	reader := newIDReader(s.file, s.meta, s.id)
 	defer reader.Close()
-	drop := make([][]bool, len(ids))
-	for g, c := range ids {
-		rows := make([]bool, c.Values)
-		if err := reader.Cells(ctx, c, func(first int64, cells [][]byte) error {
+	drop := make([][]bool, len(s.ids))
+	for g, c := range s.ids {
+		gone := make([]bool, c.Rows)
+		if err := reader.each(ctx, c, func(first int64, rows []int64, cells [][]byte) error {
 			for i, cell := range cells {
-				if cell != nil {
-					_, rows[first+int64(i)] = since(cell)
+				if cell == nil {
+					continue
+				}
+				if _, hit := since(cell); hit {
+					gone[rowOf(first, rows, i)] = true
 				}
 			}
 			return nil
 		}); err != nil {
 			return nil, err
 		}
-		drop[g] = rows
+		drop[g] = gone
 	}
 	if s.flags < 0 {
 		return drop, nil
@@ -316,20 +315,20 @@ func (c *cleaning) confirmIDs(t *Table, f *os.File, size int64, since Since) err
 	if err != nil {
 		return err
 	}
-	id, err := findID(meta, t.IDColumn)
+	id, err := findID(meta, t.IDColumn, t.IDEncoding)
 	if err != nil {
 		return err
 	}
-	chunks, err := meta.Chunks(id)
+	chunks, err := meta.Chunks(id.leaf)
 	if err != nil {
 		return err
 	}
-	reader := chunk.NewReader(f, meta.Columns[id])
+	reader := newIDReader(f, meta, id)
 	defer reader.Close()
 	rows := int64(0)
 	for _, ch := range chunks {
-		if err := reader.Cells(c.ctx, ch, func(_ int64, cells [][]byte) error {
-			rows += int64(len(cells))
+		rows += ch.Rows // each reads all of them, or fails
+		if err := reader.each(c.ctx, ch, func(_ int64, _ []int64, cells [][]byte) error {
 			for _, cell := range cells {
 				if cell == nil {
 					continue

@@ -32,7 +32,7 @@ func TestClearTakesAwayTheFlagsOfOneIDOnly(t *testing.T) {
 			match := func(cell []byte) bool { return bytes.Equal(cell, victim) }
 			clear := func() schemas.Receipt {
 				t.Helper()
-				r, err := tab.Clear(context.Background(), plan(t, tab)[0], match, nothing)
+				r, err := tab.Clear(context.Background(), plan(t, tab)[0], match, nil, nothing)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,7 +95,7 @@ func TestClearGivesUpIfTheCommitFails(t *testing.T) {
 	u := plan(t, tab)[0]
 	before := read(t, u.Location)
 	refused := errors.New("refused")
-	_, err = tab.Clear(context.Background(), u, func([]byte) bool { return true }, func(schemas.Receipt) error { return refused })
+	_, err = tab.Clear(context.Background(), u, func([]byte) bool { return true }, nil, func(schemas.Receipt) error { return refused })
 	if !errors.Is(err, refused) || !bytes.Equal(read(t, u.Location), before) {
 		t.Fatalf("got %v", err)
 	}

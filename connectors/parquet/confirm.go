@@ -14,13 +14,13 @@ import (
 // confirm reads the flag column of a finished file back, through the footer
 // that stands in the file and with arrow's own reader from the pages up, and
 // compares it with what was meant. It returns the number of flags.
-func confirm(r io.ReaderAt, size int64, before *footer.Meta, want proof) (int64, error) {
+func confirm(r io.ReaderAt, size int64, before *footer.Meta, typ footer.FlagType, want proof) (int64, error) {
 	after, err := footer.Read(r, size)
 	if err != nil {
 		return 0, err
 	}
 	last := len(after.Columns) - 1
-	if after.Rows != before.Rows || len(after.Groups) != len(before.Groups) || last < 0 || !after.Columns[last].IsFlags() {
+	if after.Rows != before.Rows || len(after.Groups) != len(before.Groups) || last < 0 || after.Columns[last].Flags() != typ {
 		return 0, errUnconfirmed()
 	}
 	raw, err := after.Project(last)

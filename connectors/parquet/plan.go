@@ -77,7 +77,7 @@ func (t *Table) inspect(u *schemas.Unit) error {
 		return err
 	}
 	defer s.close()
-	u.Version, u.Rows, u.Bytes = s.version, s.meta.Rows, s.meta.Size
+	u.Version, u.Rows, u.Bytes = s.version, s.cells, s.meta.Size
 	return nil
 }
 

@@ -167,7 +167,7 @@ func TestMissingColumnNamesSimilarOnes(t *testing.T) {
 			t.Errorf("%s: %+v %v", id, failed, err)
 		}
 	}
-	for id, want := range map[string]string{"list": "nested", "struct": "nested", "big": "INT64", "fixed": "FIXED_LEN_BYTE_ARRAY"} {
+	for id, want := range map[string]string{"list": "list or a map", "struct": "is a struct", "list[]": "INT32", "struct.x": "INT32", "struct[]": "no list", "struct.x.y": "no column", "big": "INT64", "fixed": "16 bytes", "struct.y": "is a struct"} {
 		tab, err := parquet.New(parquet.Options{Path: filepath.Join(fixtureDir, "pyarrow-zstd-v2.parquet"), IDColumn: id})
 		if err != nil {
 			t.Fatal(err)

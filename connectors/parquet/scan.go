@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"optsweep/connectors/parquet/chunk"
 	"optsweep/schemas"
 )
 
@@ -18,12 +17,17 @@ type batch struct {
 	arena []byte
 }
 
-func (b *batch) fill(first int64, cells [][]byte) {
+// fill copies cells of the row group that begins at row start.
+func (b *batch) fill(start, first int64, rows []int64, cells [][]byte) {
+	b.cells.At = b.cells.At[:0]
+	for _, row := range rows {
+		b.cells.At = append(b.cells.At, start+row)
+	}
 	size := 0
 	for _, c := range cells {
 		size += len(c)
 	}
-	b.cells.First = first
+	b.cells.First = start + first
 	b.cells.Values = slices.Grow(b.cells.Values[:0], len(cells))[:len(cells)]
 	b.arena = slices.Grow(b.arena[:0], size)[:size]
 	rest := b.arena
@@ -37,7 +41,8 @@ func (b *batch) fill(first int64, cells [][]byte) {
 	}
 }
 
-// Scan gives the id column of a unit in row order. yield is never called
+// Scan gives the id column of a unit in row order, raw ids as text. Of lists it
+// gives all elements, and a NULL for a row without any. yield is never called
 // concurrently and must not keep the cells; decoding runs a few batches ahead.
 // It is an error if the unit is not, or does not stay, what it was planned as.
 func (t *Table) Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cells) error) error {
@@ -56,10 +61,6 @@ func (t *Table) Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cel
 }
 
 func (t *Table) scan(ctx context.Context, s *source, yield func(schemas.Cells) error) error {
-	chunks, err := s.meta.Chunks(s.id)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	decoded := make(chan *batch, scanAhead)
 	free := make(chan *batch, scanAhead+2) // every batch there is fits
@@ -69,14 +70,14 @@ func (t *Table) scan(ctx context.Context, s *source, yield func(schemas.Cells) e
 	var decodeErr error
 	go func() {
 		defer close(decoded)
-		reader := chunk.NewReader(s.file, s.meta.Columns[s.id])
+		reader := newIDReader(s.file, s.meta, s.id)
 		defer reader.Close()
 		var start int64 // of the row group
-		for _, c := range chunks {
-			decodeErr = reader.Cells(ctx, c, func(first int64, cells [][]byte) error {
+		for _, c := range s.ids {
+			decodeErr = reader.each(ctx, c, func(first int64, rows []int64, cells [][]byte) error {
 				select {
 				case b := <-free:
-					b.fill(start+first, cells)
+					b.fill(start, first, rows, cells)
 					decoded <- b
 					return nil
 				case <-ctx.Done():
@@ -86,7 +87,7 @@ func (t *Table) scan(ctx context.Context, s *source, yield func(schemas.Cells) e
 			if decodeErr != nil {
 				return
 			}
-			start += c.Values
+			start += c.Rows
 		}
 	}()
 	// Whatever ends the loop below, the goroutine is gone before s is closed.

@@ -20,9 +20,13 @@ type source struct {
 	info    fs.FileInfo
 	version string
 	meta    *footer.Meta
-	id      int    // index of the id column
-	column  string // name of the flag column
-	flags   int    // its index, -1 if there is none yet
+	id      idColumn
+	ids     []footer.Chunk // of the id column
+	cells   int64          // in it: one for each row, or for each element of its lists
+	column  string         // name of the flag column
+	flags   int            // its index, -1 if there is none yet
+
+	flagType footer.FlagType // that it has; without meaning if there is none yet
 }
 
 func (s *source) close() { _ = s.file.Close() }
@@ -53,10 +57,23 @@ func (t *Table) read(s *source) (err error) {
 		return schemas.Errorf(schemas.Failed, "was written for an %s table, whose manifests would no longer fit", format).
 			WithHint("leave it out of the path, and flag an exported copy or a table in another store")
 	}
-	if s.id, err = findID(s.meta, t.IDColumn); err != nil {
+	if s.id, err = findID(s.meta, t.IDColumn, t.IDEncoding); err != nil {
 		return err
 	}
-	s.flags, err = findFlags(s.meta, t.Column)
+	if s.flags, err = findFlags(s.meta, t.Column); err != nil {
+		return err
+	}
+	if s.flags >= 0 {
+		s.flagType = s.meta.Columns[s.flags].Flags()
+	}
+	if s.flags >= 0 && s.flagType != t.Type && !t.mayRetype(s) {
+		return schemas.Errorf(schemas.Failed, "already has a column %q that is not a nullable %s, as the job wants it, and that another program may have written", t.Column, describe(t.Type)).
+			WithHint("rename it, or choose another name with write.column, or its type with write.type")
+	}
+	s.ids, err = s.meta.Chunks(s.id.leaf)
+	for _, c := range s.ids {
+		s.cells += c.Values
+	}
 	return err
 }
 
@@ -108,35 +125,6 @@ func version(info fs.FileInfo, digest string) string {
 	return fmt.Sprintf("%d-%d-%s", info.Size(), info.ModTime().UnixNano(), digest)
 }
 
-// findID finds the id column: flat, BYTE_ARRAY.
-func findID(m *footer.Meta, name string) (int, error) {
-	found := -1
-	for i, c := range m.Columns {
-		if c.Name != name {
-			continue
-		}
-		switch {
-		case c.Nested:
-			return 0, schemas.Errorf(schemas.Failed, "column %q is nested", name).
-				WithHint("name a column of plain strings")
-		case c.Repetition == footer.Repeated:
-			return 0, schemas.Errorf(schemas.Failed, "column %q is repeated", name).
-				WithHint("name a column of plain strings")
-		case c.Type != footer.ByteArray:
-			return 0, schemas.Errorf(schemas.Failed, "column %q has physical type %s, not BYTE_ARRAY", name, typeName(c.Type)).
-				WithHint("name a column of strings that hold ids in base64")
-		case found >= 0:
-			return 0, schemas.Errorf(schemas.Failed, "there are two columns %q", name)
-		}
-		found = i
-	}
-	if found < 0 {
-		return 0, schemas.Errorf(schemas.Failed, "has no column %q", name).
-			WithHint("columns with a similar name: %s", similar(m.Top, name))
-	}
-	return found, nil
-}
-
 func typeName(t int64) string {
 	names := []string{"BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}
 	if t < 0 || t >= int64(len(names)) {
@@ -160,9 +148,9 @@ func findFlags(m *footer.Meta, name string) (int, error) {
 		case top != name:
 			return 0, schemas.Errorf(schemas.Failed, "column %q differs from %q by case only", top, name).
 				WithHint("rename it, or choose another name with write.column")
-		case i != len(m.Top)-1 || !c.IsFlags():
+		case i != len(m.Top)-1 || c.Flags() == "":
 			return 0, schemas.Errorf(schemas.Failed,
-				"already has a column %q that is not the last one or not a nullable INT64 timestamp (ms, UTC)", name).
+				"already has a column %q that is not the last one or not a nullable INT64 timestamp (ms, UTC) or INT64", name).
 				WithHint("rename it, or choose another name with write.column")
 		case found >= 0:
 			return 0, schemas.Errorf(schemas.Failed, "there are two columns %q", name)
@@ -207,30 +195,59 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
+func describe(t footer.FlagType) string {
+	if t == footer.Integer {
+		return "INT64"
+	}
+	return "INT64 timestamp (ms, UTC)"
+}
+
+// added finds the file as it was before this program first added the flag
+// column that it has now, nil if it did not.
+func (t *Table) added(s *source) *footer.Meta {
+	size := s.meta.Base()
+	if s.flags < 0 || size <= 0 || size > s.meta.Start {
+		return nil
+	}
+	base, err := footer.Read(io.NewSectionReader(s.file, 0, size), size)
+	if err != nil {
+		return nil
+	}
+	edits, err := t.edits(base, s.flagType)
+	if err != nil || !s.meta.IsTailOf(base, t.Column, s.flagType, edits) {
+		return nil
+	}
+	return base
+}
+
+// mayRetype tells whether the flag column can get another type: this program
+// added it, and to a file that had none.
+func (t *Table) mayRetype(s *source) bool {
+	base := t.added(s)
+	if base == nil {
+		return false
+	}
+	before, err := findFlags(base, t.Column)
+	return err == nil && before < 0
+}
+
 // baseOf finds the part of the file that a new flag column is put behind, and
 // the edits that go with it: the file as it was before this program first added
 // the column, or else the whole file.
 func (t *Table) baseOf(s *source) (*footer.Meta, map[string]string, error) {
-	if s.flags >= 0 {
-		if size := s.meta.Base(); size > 0 && size <= s.meta.Start {
-			base, err := footer.Read(io.NewSectionReader(s.file, 0, size), size)
-			if err == nil {
-				edits, err := t.edits(base)
-				if err == nil && s.meta.IsTailOf(base, t.Column, edits) {
-					return base, edits, nil
-				}
-			}
-		}
+	if base := t.added(s); base != nil {
+		edits, err := t.edits(base, t.Type)
+		return base, edits, err
 	}
-	edits, err := t.edits(s.meta)
+	edits, err := t.edits(s.meta, t.Type)
 	return s.meta, edits, err
 }
 
 // edits are the changes in the application metadata that adding the column to m
 // needs: none if it is there already.
-func (t *Table) edits(m *footer.Meta) (map[string]string, error) {
+func (t *Table) edits(m *footer.Meta, typ footer.FlagType) (map[string]string, error) {
 	if i, err := findFlags(m, t.Column); err != nil || i >= 0 {
 		return nil, err
 	}
-	return engines.AddColumn(m.KeyValues(), t.Column)
+	return engines.AddColumn(m.KeyValues(), t.Column, typ)
 }

@@ -8,6 +8,11 @@
 // On a later run everything behind that length is replaced, so that the file
 // does not grow with the number of runs.
 //
+// The id column may be nested in structs, and in lists: a row then has any number
+// of ids, and is flagged if one of them is opted out, with the earliest time. In
+// the counts of cells such a row stands for as many as it has elements, and for
+// one NULL if it has none; flags are counted by rows.
+//
 // Sub-packages: footer (the splice), chunk (reading and writing pages), engines
 // (copies of the schema in application metadata).
 package parquet
@@ -16,6 +21,7 @@ import (
 	"runtime"
 	"strings"
 
+	"optsweep/connectors/parquet/footer"
 	"optsweep/schemas"
 	"optsweep/schemas/durable"
 )
@@ -23,14 +29,25 @@ import (
 // DefaultColumn is the name of the column that is added.
 const DefaultColumn = "opted_out_since"
 
+// FlagType is a type that the added column can have.
+type FlagType = footer.FlagType
+
+// Types of the added column, which is nullable.
+const (
+	Timestamp = footer.Timestamp // TIMESTAMP(ms, UTC)
+	Integer   = footer.Integer   // INT64, ms since 1970
+)
+
 // Options describe a table.
 type Options struct {
-	Table    string // name of the table in the job file
-	Path     string // a file or a glob with *, **, ?, [] and {}
-	IDColumn string
-	Column   string       // that is added; DefaultColumn if empty
-	Workers  int          // row groups of one file treated at a time; GOMAXPROCS if 0
-	Disk     durable.Disk // for tests
+	Table      string // name of the table in the job file
+	Path       string // a file or a glob with *, **, ?, [] and {}
+	IDColumn   string // its name, or a path such as user.euid or ids[].value
+	IDEncoding Encoding
+	Column     string       // that is added; DefaultColumn if empty
+	Type       FlagType     // of that column; Timestamp if empty
+	Workers    int          // row groups of one file treated at a time; GOMAXPROCS if 0
+	Disk       durable.Disk // for tests
 }
 
 // Table is a set of Parquet files. It is safe for concurrent use on different
@@ -42,6 +59,9 @@ func New(o Options) (*Table, error) {
 	if o.Column == "" {
 		o.Column = DefaultColumn
 	}
+	if o.Type == "" {
+		o.Type = footer.Timestamp
+	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -50,6 +70,10 @@ func New(o Options) (*Table, error) {
 		return nil, schemas.Errorf(schemas.Usage, "table %q has no path", o.Table)
 	case o.IDColumn == "":
 		return nil, schemas.Errorf(schemas.Usage, "table %q has no id column", o.Table)
+	case o.IDEncoding != "" && o.IDEncoding != Base64 && o.IDEncoding != Binary:
+		return nil, schemas.Errorf(schemas.Usage, "table %q has ids in an unknown encoding %q", o.Table, o.IDEncoding)
+	case o.Type != footer.Timestamp && o.Type != footer.Integer:
+		return nil, schemas.Errorf(schemas.Usage, "table %q would write a column of an unknown type %q", o.Table, o.Type)
 	case strings.EqualFold(o.IDColumn, o.Column):
 		return nil, schemas.Errorf(schemas.Usage, "table %q would write over its id column %q", o.Table, o.IDColumn)
 	}

@@ -124,8 +124,9 @@ type BigQueryTable struct {
 
 // Parquet is a data set of Parquet files.
 type Parquet struct {
-	Path     string // pattern in the syntax of bmatcuk/doublestar: *, **, ?, [ab], {a,b}
-	IDColumn string
+	Path       string // pattern in the syntax of bmatcuk/doublestar: *, **, ?, [ab], {a,b}
+	IDColumn   string // its name, or a path such as user.euid or ids[].value
+	IDEncoding string `json:",omitempty"` // base64 or binary; empty: by the type of the column
 }
 
 // WriteMode says how opt-outs are written back.
@@ -142,6 +143,7 @@ const (
 type Write struct {
 	Mode       WriteMode
 	Column     string // mode column
+	Type       string `json:",omitempty"` // int64 (ms since 1970), or empty: timestamp; only Parquet
 	Dataset    string `json:",omitempty"` // modes suppression and remove: "project.dataset" for optsweep's own tables
 	View       bool   `json:",omitempty"` // mode suppression: keep views
 	Authorized bool   `json:",omitempty"` // mode suppression: views that read the table for others

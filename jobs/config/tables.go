@@ -91,6 +91,9 @@ func parquet(s *section) (Parquet, pathAt) {
 	at := s.required("path")
 	path := pathAt{at, at.pattern()}
 	p := Parquet{Path: path.pattern, IDColumn: s.required("id_column").columnName()}
+	if v := s.optional("id_encoding"); v.present() {
+		p.IDEncoding = v.oneOf("base64", "binary")
+	}
 	s.done()
 	return p, path
 }
@@ -102,6 +105,9 @@ func write(s *section) Write {
 	}
 	if v := s.optional("column"); v.present() {
 		w.Column = v.columnName()
+	}
+	if v := s.optional("type"); v.oneOf("timestamp", "int64") == "int64" {
+		w.Type = "int64"
 	}
 	s.done()
 	return w

@@ -51,7 +51,7 @@ func (g *gate) collect(ctx context.Context, i int) (path string, err error) {
 		if i >= 0 && g.tables[n] != i {
 			continue
 		}
-		var keepErr error
+		var keepErr, rawErr error
 		scanErr := u.Source.Scan(ctx, u.Unit, func(c schemas.Cells) error {
 			buf = buf[:0]
 			for _, cell := range c.Values {
@@ -59,6 +59,10 @@ func (g *gate) collect(ctx context.Context, i int) (path string, err error) {
 					continue
 				}
 				id, _, reason := g.q.Rules.Parse(cell)
+				if reason == schemas.RawBytes {
+					rawErr = schemas.Errorf(schemas.Failed, "holds ids in raw bytes, which were read as text").
+						WithHint("say so with id_encoding: binary in the job file, or --id-encoding binary")
+				}
 				if reason != schemas.Valid {
 					continue // no operator would know it
 				}
@@ -74,8 +78,8 @@ func (g *gate) collect(ctx context.Context, i int) (path string, err error) {
 			return "", keepErr
 		case ctx.Err() != nil:
 			return "", ctx.Err()
-		case scanErr != nil:
-			g.fail(n, scanErr)
+		case scanErr != nil || rawErr != nil:
+			g.fail(n, errors.Join(scanErr, rawErr))
 		}
 	}
 	path = filepath.Join(g.q.Temp, fmt.Sprintf("gate-%d.ids", i))

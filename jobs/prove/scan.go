@@ -90,18 +90,21 @@ func newLook(id schemas.ID, rules schemas.Rules) look {
 // unit searches one unit and counts its rows.
 func (l look) unit(ctx context.Context, t Table, u schemas.Unit) (p schemas.ProofUnit, rows int64, err error) {
 	p = schemas.ProofUnit{Table: t.Name, Unit: u.Name, Version: u.Version, Rows: []int64{}}
+	last := int64(schemas.NoRow)
 	err = t.Source.Scan(ctx, u, func(c schemas.Cells) error {
 		rows += c.Rows()
 		for i, cell := range c.Values {
 			holds, misspelt := l.holds(cell)
-			if !holds {
-				continue
+			row := c.Row(i)
+			if !holds || row != schemas.NoRow && row == last {
+				continue // a list may hold the id twice
 			}
+			last = row
 			p.Count += c.Count(i)
 			if misspelt {
 				p.Misspelt += c.Count(i)
 			}
-			if row := c.Row(i); len(p.Rows) < maxRows && row != schemas.NoRow {
+			if len(p.Rows) < maxRows && row != schemas.NoRow {
 				p.Rows = append(p.Rows, row)
 			}
 		}

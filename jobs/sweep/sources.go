@@ -222,16 +222,27 @@ func (r *run) attribute(ctx context.Context, all *idset.OptedOut) (*attribution,
 // unit counts the rows of a unit.
 func (a *attribution) unit(ctx context.Context, source Source, u schemas.Unit) (schemas.UnitSources, error) {
 	count := newCounter(a.lists)
+	add := func(mask uint64, n int64) { count.add(mask&operatorBit != 0, mask&^operatorBit, n) }
+	last, lastMask := int64(schemas.NoRow), uint64(0) // of rows with several cells
 	err := source.Scan(ctx, u, func(c schemas.Cells) error {
 		a.all.SinceEach(c.Values, func(i int, _ int64) {
 			mask := uint64(operatorBit)
 			if n, ok := a.own.Since(c.Values[i]); ok {
 				mask = a.masks[n]
 			}
-			count.add(mask&operatorBit != 0, mask&^operatorBit, c.Count(i))
+			if len(c.At) == 0 {
+				add(mask, c.Count(i))
+				return
+			}
+			if c.At[i] != last {
+				add(lastMask, 1)
+				last, lastMask = c.At[i], 0
+			}
+			lastMask |= mask
 		})
 		return ctx.Err()
 	})
+	add(lastMask, 1)
 	return schemas.UnitSources{Table: u.Table, Unit: u.Name, SourceCount: count.c}, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,8 +26,10 @@ type Clearer interface {
 	Version(ctx context.Context, u schemas.Unit) (string, error)
 	RemoveLeftovers(units []schemas.Unit) error
 	// Clear takes the flags of the rows away whose cell matches, with the
-	// promises of Target.Apply. A unit without such a flag stays as it is.
-	Clear(ctx context.Context, u schemas.Unit, match func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error)
+	// promises of Target.Apply. A unit without such a flag stays as it is. Where a
+	// row has several cells, others tells who of them are opted out, too. Both
+	// must be safe for concurrent use.
+	Clear(ctx context.Context, u schemas.Unit, match, others func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error)
 }
 
 // ClearTable is one table of a job.
@@ -158,6 +161,7 @@ func (w *Workspace) Unflag(ctx context.Context, job UnflagJob) (schemas.Unflagge
 		return schemas.Unflagged{}, err
 	}
 	c := clearing{workspace: w, job: job, unflag: u}
+	c.listed = sync.OnceValues(func() (*idset.OptedOut, error) { return w.allListed(ctx, job.Rules) })
 	if err := c.tables(ctx); err != nil {
 		return schemas.Unflagged{}, err
 	}
@@ -214,6 +218,7 @@ type clearing struct {
 	job       UnflagJob
 	unflag    *unflagged
 	units     int
+	listed    func() (*idset.OptedOut, error) // everybody else on any list
 
 	mu     sync.Mutex // of the ledger and failed
 	failed []error
@@ -274,10 +279,22 @@ func (c *clearing) unit(ctx context.Context, t Clearer, u schemas.Unit) error {
 		return err
 	}
 	var ledgerErr error
-	receipt, err := t.Clear(ctx, u, c.match, func(r schemas.Receipt) error {
+	var asked atomic.Bool // for others
+	receipt, err := t.Clear(ctx, u, c.match, func(cell []byte) bool {
+		asked.Store(true)
+		set, err := c.listed()
+		if err != nil {
+			return true
+		}
+		_, is := set.Since(cell)
+		return is
+	}, func(r schemas.Receipt) error {
 		ledgerErr = c.record(schemas.EventUnflagIntent, r)
 		return ledgerErr
 	})
+	if asked.Load() && ledgerErr == nil {
+		_, ledgerErr = c.listed()
+	}
 	switch {
 	case ledgerErr != nil:
 		return ledgerErr
@@ -310,6 +327,21 @@ func (c *clearing) before(u schemas.Unit) error {
 func (c *clearing) match(cell []byte) bool {
 	id, _, reason := c.job.Rules.Parse(cell)
 	return reason == schemas.Valid && id == c.job.ID
+}
+
+// allListed loads all lists, which the id is off by now.
+func (w *Workspace) allListed(ctx context.Context, rules schemas.Rules) (*idset.OptedOut, error) {
+	set := idset.NewOptedOut(rules, int(w.list.Total+w.ownTotal()))
+	if path := w.listPath(); path != "" {
+		info, err := idset.LoadList(ctx, path, false, set)
+		if err != nil {
+			return nil, err
+		}
+		if err := sameList(path, info.Digest, w.list.Digest); err != nil {
+			return nil, err
+		}
+	}
+	return set, w.loadOwn(ctx, set)
 }
 
 func (c *clearing) record(typ schemas.EventType, r schemas.Receipt) error {

@@ -20,7 +20,7 @@ import (
 )
 
 // Clear makes memoryTable a Clearer.
-func (t *memoryTable) Clear(_ context.Context, u schemas.Unit, match func([]byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+func (t *memoryTable) Clear(_ context.Context, u schemas.Unit, match, _ func([]byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
 	if err := t.applyErr[u.Name]; err != nil {
 		return schemas.Receipt{}, err
 	}

@@ -20,8 +20,9 @@ var errDelta = errors.New("has damaged delta encoded values")
 // page: that the values they will be asked for are there, so that they neither
 // stop short, nor allocate beyond the page, nor reach outside the dictionary.
 type checks struct {
-	bytes   bool // BYTE_ARRAY, else INT64
-	entries int  // of the dictionary
+	typ     int64 // INT64, BYTE_ARRAY or FIXED_LEN_BYTE_ARRAY
+	width   int   // bytes of a value, at least 1; without meaning for BYTE_ARRAY
+	entries int   // of the dictionary
 	// Length of the last value of the last DELTA_BYTE_ARRAY page. By the
 	// specification a page begins with a whole value, but parquet-mr before 1.8
 	// (PARQUET-246) and arrow-go for long wrote a prefix of the page before.
@@ -34,19 +35,19 @@ func (c *checks) page(pg page) error {
 		return nil // nothing will be asked for
 	case pg.encoding == footer.Plain:
 		// Arrow checks the lengths of byte arrays itself.
-		if !c.bytes && len(pg.data)/8 < pg.values {
+		if c.typ != footer.ByteArray && len(pg.data)/c.width < pg.values {
 			return errors.New("ends within its values")
 		}
 		return nil
 	case pg.encoding == footer.PlainDictionary || pg.encoding == footer.RLEDictionary:
 		return checkIndexes(pg, c.entries)
-	case pg.encoding == footer.DeltaBinaryPacked && !c.bytes:
+	case pg.encoding == footer.DeltaBinaryPacked && c.typ == footer.Int64:
 		_, err := walkDelta(pg.data, pg.values, 64, nil)
 		return err
-	case pg.encoding == footer.DeltaLength && c.bytes:
+	case pg.encoding == footer.DeltaLength && c.typ == footer.ByteArray:
 		_, err := checkLengths(pg.data, pg.values, nil, 0)
 		return err
-	case pg.encoding == footer.DeltaByteArray && c.bytes:
+	case pg.encoding == footer.DeltaByteArray && c.typ == footer.ByteArray:
 		prefixes := make([]int32, 0, min(pg.values, maxDelta))
 		n, err := walkDelta(pg.data, pg.values, 32, func(v int64) error {
 			prefixes = append(prefixes, int32(v))

@@ -15,7 +15,7 @@ import (
 	"optsweep/connectors/parquet/footer"
 )
 
-var flagColumn = footer.Column{Name: "flag", Type: footer.Int64, Repetition: footer.Optional}
+var flagColumn = footer.Column{Path: []string{"flag"}, Type: footer.Int64, MaxDef: 1}
 
 // TestFlagsRoundTrip: what AppendFlags writes, Flags reads, in any pattern of
 // runs, and every page describes its values.
@@ -71,35 +71,47 @@ func TestFlagsTakeLittle(t *testing.T) {
 	}
 }
 
-// fuzzPages reads data as the pages of a chunk.
-func fuzzPages(t *testing.T, data []byte, codec byte, rows uint16, bytesColumn, required bool) {
-	column := footer.Column{Name: "c", Type: footer.Int64, Repetition: footer.Optional}
-	if bytesColumn {
-		column.Type = footer.ByteArray
+// fuzzPages reads data as the pages of a chunk of so many cells.
+func fuzzPages(t *testing.T, data []byte, codec byte, cells, rows uint16, typ, length, maxDef, maxRep byte) {
+	column := footer.Column{Path: []string{"c"}, Type: []int64{footer.Int64, footer.ByteArray, footer.FixedBytes}[typ%3],
+		Length: int64(length), MaxDef: int(maxDef % 9), MaxRep: int(min(maxRep, maxDef%9))}
+	if column.Type == footer.Int64 {
+		column.MaxRep = 0
 	}
-	if required {
-		column.Repetition = footer.Required
+	if column.MaxRep == 0 {
+		rows = cells
 	}
-	c := footer.Chunk{Codec: int64(codec % 9), Values: int64(rows), Pages: footer.Span{Length: int64(len(data))}}
+	c := footer.Chunk{Codec: int64(codec % 9), Rows: int64(rows), Values: int64(cells), Pages: footer.Span{Length: int64(len(data))}}
 	reader := chunk.NewReader(bytes.NewReader(data), column)
 	defer reader.Close()
-	if !bytesColumn {
+	if column.Type == footer.Int64 {
 		flags, err := reader.Flags(context.Background(), c)
 		if err == nil && len(flags) > int(rows) {
 			t.Fatalf("%d flags in %d rows", len(flags), rows)
 		}
 		return
 	}
-	next := int64(0)
-	err := reader.Cells(context.Background(), c, func(first int64, cells [][]byte) error {
-		if first != next {
-			t.Fatalf("row %d follows row %d", first, next)
+	next, row := int64(0), int64(-1)
+	err := reader.Elements(context.Background(), c, func(first int64, in []int64, cells [][]byte) error {
+		if column.MaxRep == 0 && (first != next || in != nil) || column.MaxRep > 0 && len(in) != len(cells) {
+			t.Fatalf("cell %d follows cell %d", first, next)
+		}
+		for _, at := range in {
+			if at != row && at != row+1 || at < 0 || at >= int64(rows) {
+				t.Fatalf("row %d of %d follows row %d", at, rows, row)
+			}
+			row = at
+		}
+		for _, cell := range cells {
+			if cell != nil && column.Type == footer.FixedBytes && len(cell) != max(int(length), 1) {
+				t.Fatalf("a value of %d bytes, not %d", len(cell), length)
+			}
 		}
 		next += int64(len(cells))
 		return nil
 	})
-	if err == nil && next != int64(rows) {
-		t.Fatalf("%d cells in %d rows", next, rows)
+	if err == nil && (next != int64(cells) || column.MaxRep > 0 && row != int64(rows)-1) {
+		t.Fatalf("%d cells of %d, up to row %d of %d", next, cells, row, rows)
 	}
 }
 
@@ -119,7 +131,8 @@ func FuzzPages(f *testing.F) {
 			f.Fatal(err)
 		}
 		for i, column := range m.Columns {
-			if column.Nested || column.Type != footer.ByteArray && column.Type != footer.Int64 {
+			typ := slices.Index([]int64{footer.Int64, footer.ByteArray, footer.FixedBytes}, column.Type)
+			if typ < 0 || typ == 0 && column.MaxRep > 0 {
 				continue
 			}
 			chunks, err := m.Chunks(i)
@@ -127,8 +140,8 @@ func FuzzPages(f *testing.F) {
 				continue
 			}
 			c := chunks[0]
-			f.Add(data[c.Pages.Offset:c.Pages.Offset+c.Pages.Length], byte(c.Codec), uint16(c.Values),
-				column.Type == footer.ByteArray, column.Repetition == footer.Required)
+			f.Add(data[c.Pages.Offset:c.Pages.Offset+c.Pages.Length], byte(c.Codec), uint16(c.Values), uint16(c.Rows),
+				byte(typ), byte(column.Length), byte(column.MaxDef), byte(column.MaxRep))
 		}
 	}
 	f.Fuzz(fuzzPages)
@@ -163,7 +176,7 @@ func TestHostilePages(t *testing.T) {
 		"more rows than promised":            {page(footer.Plain, 3, 2, 0, 0, 0, 6, 0), 2, false, "more values than rows"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			column := footer.Column{Name: "c", Type: footer.ByteArray, Repetition: footer.Optional}
+			column := footer.Column{Path: []string{"c"}, Type: footer.ByteArray, MaxDef: 1}
 			if c.ints {
 				column.Type = footer.Int64
 			}

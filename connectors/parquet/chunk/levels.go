@@ -3,9 +3,13 @@ package chunk
 import (
 	"encoding/binary"
 	"errors"
+	"math/bits"
 )
 
-var errLevels = errors.New("has damaged definition levels")
+var (
+	errLevels  = errors.New("has damaged definition levels")
+	errRepeats = errors.New("has damaged repetition levels")
+)
 
 // hybrid walks the runs of the RLE/bit-packed hybrid encoding (parquet-format
 // Encodings.md). A run is either repeat times value, or packed bytes of bit
@@ -52,20 +56,23 @@ func (h *hybrid) next() (run, error) {
 	return r, nil
 }
 
-// levels gives the definition levels of a column that is nullable or not, but
-// neither nested nor repeated: 1 for a value, 0 for NULL.
+// levels walks the levels of a page: those of definition or of repetition.
 type levels struct {
-	required bool
-	left     int // rows of the page not given yet
-	runs     hybrid
-	current  run
-	used     int // rows of current that were given
+	all     bool   // there are none, as if each were the one that counts
+	left    int    // levels of the page not given yet
+	counts  uint32 // the level that counts: of a value, or of the start of a row
+	runs    hybrid
+	current run
+	used    int // levels of current that were given
 }
 
-// countLevels counts the values among n rows and checks that the levels reach
-// that far.
-func countLevels(data []byte, n int) (values int, err error) {
-	h := hybrid{data: data, width: 1}
+// width is the number of bits of levels up to highest.
+func width(highest int) uint { return uint(bits.Len(uint(highest))) }
+
+// countLevels counts how often the level that counts comes among n levels, and
+// checks that the levels reach that far and that none is above highest.
+func countLevels(data []byte, n int, highest, counts uint32) (found int, err error) {
+	h := hybrid{data: data, width: width(int(highest))}
 	for n > 0 {
 		r, err := h.next()
 		if err != nil {
@@ -74,23 +81,39 @@ func countLevels(data []byte, n int) (values int, err error) {
 		length := min(r.length, n)
 		n -= length
 		switch {
-		case r.packed == nil && r.value > 1:
+		case r.packed == nil && r.value > highest:
 			return 0, errLevels
 		case r.packed == nil:
-			values += length * int(r.value)
+			if r.value == counts {
+				found += length
+			}
+		case h.width == 1:
+			ones := countBits(r.packed, length)
+			if counts == 0 {
+				ones = length - ones
+			}
+			found += ones
 		default:
-			values += countBits(r.packed, length)
+			for i := range length {
+				level := uint32(unpack(r.packed, i, h.width))
+				if level > highest {
+					return 0, errLevels
+				}
+				if level == counts {
+					found++
+				}
+			}
 		}
 	}
-	return values, nil
+	return found, nil
 }
 
-// next fills set with the levels of the next rows, at most len(set), and
-// returns how many rows and how many values among them.
-func (l *levels) next(set []bool) (rows, values int) {
+// next tells of the next levels, at most len(set), which of them count. It
+// returns how many levels and how many of those that count there are.
+func (l *levels) next(set []bool) (n, found int) {
 	set = set[:min(len(set), l.left)]
 	l.left -= len(set)
-	if l.required {
+	if l.all {
 		for i := range set {
 			set[i] = true
 		}
@@ -102,15 +125,18 @@ func (l *levels) next(set []bool) (rows, values int) {
 			l.current, _ = l.runs.next()
 			l.used = 0
 		}
-		if l.current.packed == nil {
-			set[i] = l.current.value == 1
-		} else {
-			set[i] = l.current.packed[l.used>>3]>>(l.used&7)&1 == 1
+		switch {
+		case l.current.packed == nil:
+			set[i] = l.current.value == l.counts
+		case l.runs.width == 1:
+			set[i] = uint32(l.current.packed[l.used>>3]>>(l.used&7)&1) == l.counts
+		default:
+			set[i] = uint32(unpack(l.current.packed, l.used, l.runs.width)) == l.counts
 		}
 		if set[i] {
-			values++
+			found++
 		}
 		l.used++
 	}
-	return len(set), values
+	return len(set), found
 }

@@ -23,19 +23,20 @@ const (
 type page struct {
 	dictionary bool
 	encoding   int64
-	rows       int    // of a data page; entries of a dictionary
-	values     int    // rows that are not NULL
+	rows       int    // cells of a data page; entries of a dictionary
+	values     int    // cells that are not NULL
+	repeats    []byte // repetition levels; nil if the column is not repeated
 	levels     []byte // definition levels; nil if the column is required
 	data       []byte // values
 }
 
 // pages reads the pages of one column chunk after the other.
 type pages struct {
-	r        io.ReaderAt
-	required bool
+	r              io.ReaderAt
+	maxDef, maxRep int
 	decompressor
 	at, end int64 // what is left of the chunk in the file
-	left    int64 // rows not seen yet
+	left    int64 // cells not seen yet
 
 	header, packed, plain, dictionary []byte // reused
 }
@@ -154,21 +155,34 @@ func (p *pages) readV1(h footer.PageHeader, at int64) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	if p.required {
-		return p.dataPage(h, nil, data)
+	var repeats, levels []byte
+	if p.maxRep > 0 {
+		if repeats, data, err = cutLevels(data, h.RepeatEncoding); err != nil {
+			return page{}, err
+		}
 	}
-	if h.LevelEncoding != footer.RLE {
-		return page{}, fmt.Errorf("has definition levels in encoding %d, which is not supported", h.LevelEncoding)
+	if p.maxDef > 0 {
+		if levels, data, err = cutLevels(data, h.LevelEncoding); err != nil {
+			return page{}, err
+		}
+	}
+	return p.dataPage(h, repeats, levels, data)
+}
+
+// cutLevels cuts the levels with their length off a page of version 1.
+func cutLevels(data []byte, encoding int64) (levels, rest []byte, err error) {
+	if encoding != footer.RLE {
+		return nil, nil, fmt.Errorf("has levels in encoding %d, which is not supported", encoding)
 	}
 	if len(data) < 4 {
-		return page{}, errLevels
+		return nil, nil, errLevels
 	}
 	size := int64(binary.LittleEndian.Uint32(data))
 	data = data[4:]
 	if size > int64(len(data)) {
-		return page{}, errLevels
+		return nil, nil, errLevels
 	}
-	return p.dataPage(h, data[:size:size], data[size:])
+	return data[:size:size], data[size:], nil
 }
 
 func (p *pages) readV2(h footer.PageHeader, at int64) (page, error) {
@@ -177,20 +191,24 @@ func (p *pages) readV2(h footer.PageHeader, at int64) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	return p.dataPage(h, data[h.RepetitionSize:levels:levels], data[levels:])
+	return p.dataPage(h, data[:h.RepetitionSize:h.RepetitionSize], data[h.RepetitionSize:levels:levels], data[levels:])
 }
 
-func (p *pages) dataPage(h footer.PageHeader, definition, data []byte) (page, error) {
+func (p *pages) dataPage(h footer.PageHeader, repeats, levels, data []byte) (pg page, err error) {
 	if h.Values > p.left {
 		return page{}, errors.New("has more values than rows")
 	}
-	pg := page{encoding: h.Encoding, rows: int(h.Values), values: int(h.Values), data: data}
-	if p.required {
-		return pg, nil
+	pg = page{encoding: h.Encoding, rows: int(h.Values), values: int(h.Values), data: data}
+	if p.maxRep > 0 {
+		pg.repeats = repeats
+		if _, err := countLevels(repeats, pg.rows, uint32(p.maxRep), 0); err != nil {
+			return pg, errRepeats
+		}
 	}
-	pg.levels = definition
-	var err error
-	pg.values, err = countLevels(definition, pg.rows)
+	if p.maxDef > 0 {
+		pg.levels = levels
+		pg.values, err = countLevels(levels, pg.rows, uint32(p.maxDef), uint32(p.maxDef))
+	}
 	return pg, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
@@ -27,55 +28,93 @@ type Reader struct {
 	pages   pages
 	column  *schema.Column
 	checks  checks
+	fixed   fixedDecoder
 	feed    feed
 	set     [batchRows]bool
 	texts   []parquet.ByteArray
+	blocks  []parquet.FixedLenByteArray
 	cells   [][]byte
+	rows    []int64
 	numbers []int64
 }
 
-// NewReader reads column of the file r. The column must be flat: not nested,
-// not repeated, and a BYTE_ARRAY or an INT64.
+// NewReader reads column of the file r: a BYTE_ARRAY, a FIXED_LEN_BYTE_ARRAY or
+// an INT64, nested or repeated as may be.
 func NewReader(r io.ReaderAt, column footer.Column) *Reader {
-	typ := parquet.Types.Int64
-	if column.Type == footer.ByteArray {
+	typ, width := parquet.Types.Int64, 8
+	switch column.Type {
+	case footer.ByteArray:
 		typ = parquet.Types.ByteArray
+	case footer.FixedBytes:
+		typ, width = parquet.Types.FixedLenByteArray, max(int(column.Length), 1)
 	}
-	// Arrow sees a required column: the definition levels are decoded here.
-	node := schema.MustPrimitive(schema.NewPrimitiveNode(column.Name, parquet.Repetitions.Required, typ, -1, -1))
+	// Arrow sees a required column: the levels are decoded here.
+	node := schema.MustPrimitive(schema.NewPrimitiveNode(strings.Join(column.Path, "."), parquet.Repetitions.Required, typ, -1, int32(width)))
 	return &Reader{
-		pages:  pages{r: r, required: column.Repetition == footer.Required},
+		pages:  pages{r: r, maxDef: column.MaxDef, maxRep: column.MaxRep},
 		column: schema.NewColumn(node, 0, 0),
-		checks: checks{bytes: column.Type == footer.ByteArray},
+		checks: checks{typ: column.Type, width: width},
 	}
 }
 
 // Close frees what decompression holds.
 func (r *Reader) Close() { r.pages.close() }
 
-// Cells gives the cells of a BYTE_ARRAY chunk in row order, nil for NULL.
-// first is the row of cells[0] in its row group; the cells are valid until
-// yield returns.
+// Cells gives the cells of a chunk of byte arrays, which is not repeated, in row
+// order, nil for NULL. first is the row of cells[0] in its row group; the cells
+// are valid until yield returns.
 func (r *Reader) Cells(ctx context.Context, c footer.Chunk, yield func(first int64, cells [][]byte) error) error {
-	if r.texts == nil {
-		r.texts, r.cells = make([]parquet.ByteArray, batchRows), make([][]byte, batchRows)
+	return r.Elements(ctx, c, func(first int64, _ []int64, cells [][]byte) error { return yield(first, cells) })
+}
+
+// Elements gives the cells of any chunk of byte arrays in order, nil for NULL.
+// Of a repeated column they are its elements; a row without any has one cell,
+// which is nil, and so has a list inside that is NULL or empty. rows are the
+// rows of the cells in their row group, from 0; they are nil if the column is
+// not repeated, and then first is the row of cells[0]. A row may go on in the
+// next call. All are valid until yield returns.
+func (r *Reader) Elements(ctx context.Context, c footer.Chunk, yield func(first int64, rows []int64, cells [][]byte) error) error {
+	if r.cells == nil {
+		r.cells = make([][]byte, batchRows)
 	}
-	return r.read(ctx, c, func(reader file.ColumnChunkReader, n int) (int, error) {
-		_, got, err := reader.(*file.ByteArrayColumnChunkReader).ReadBatch(int64(n), r.texts, nil, nil)
+	if r.checks.typ == footer.FixedBytes && r.blocks == nil {
+		r.blocks = make([]parquet.FixedLenByteArray, batchRows)
+	} else if r.texts == nil {
+		r.texts = make([]parquet.ByteArray, batchRows)
+	}
+	return r.read(ctx, c, func(reader file.ColumnChunkReader, n int) (got int, err error) {
+		switch reader := reader.(type) {
+		case *file.ByteArrayColumnChunkReader:
+			_, got, err = reader.ReadBatch(int64(n), r.texts, nil, nil)
+		case *file.FixedLenByteArrayColumnChunkReader:
+			_, got, err = reader.ReadBatch(int64(n), r.blocks, nil, nil)
+		}
 		return got, err
 	}, func(first int64, rows int) error {
-		next := 0
-		for i := range rows {
-			r.cells[i] = nil
-			if r.set[i] {
-				if r.cells[i] = r.texts[next]; r.cells[i] == nil {
-					r.cells[i] = []byte{}
-				}
-				next++
-			}
+		if r.checks.typ == footer.FixedBytes {
+			spread(r.cells, r.set[:rows], r.blocks)
+		} else {
+			spread(r.cells, r.set[:rows], r.texts)
 		}
-		return yield(first, r.cells[:rows])
+		if r.pages.maxRep == 0 {
+			return yield(first, nil, r.cells[:rows])
+		}
+		return yield(0, r.rows[:rows], r.cells[:rows])
 	})
+}
+
+// spread puts values into the cells that have one.
+func spread[T ~[]byte](cells [][]byte, set []bool, values []T) {
+	next := 0
+	for i, is := range set {
+		cells[i] = nil
+		if is {
+			if cells[i] = values[next]; cells[i] == nil {
+				cells[i] = []byte{}
+			}
+			next++
+		}
+	}
 }
 
 // Flag is one value of the flag column.
@@ -116,20 +155,28 @@ func (r *Reader) Flags(ctx context.Context, c footer.Chunk) (flags []Flag, err e
 }
 
 // read decodes a chunk batch by batch: decode reads n values with arrow, give
-// takes rows whose levels are in r.set.
+// takes cells of which r.set tells whether they have a value, and r.rows, if the
+// column is repeated, in which row they are.
 func (r *Reader) read(ctx context.Context, c footer.Chunk,
 	decode func(reader file.ColumnChunkReader, n int) (int, error),
 	give func(first int64, rows int) error) error {
 	if err := r.pages.reset(c); err != nil {
 		return r.damaged(err)
 	}
-	r.feed, r.checks = feed{}, checks{bytes: r.checks.bytes}
+	r.feed, r.checks, r.fixed = feed{}, checks{typ: r.checks.typ, width: r.checks.width}, fixedDecoder{room: r.fixed.room}
+	if r.pages.maxRep > 0 && r.rows == nil {
+		r.rows = make([]int64, batchRows)
+	}
 	reader := file.NewColumnReader(r.column, &r.feed, memory.DefaultAllocator, nil)
-	var row int64
+	var row int64        // of a column that is not repeated
+	count := counter{-1} // of one that is
 	for {
 		pg, ok, err := r.nextPage()
 		if err != nil {
 			return r.damaged(err)
+		}
+		if !ok && r.pages.maxRep > 0 && count.row+1 != c.Rows {
+			return r.damaged(errRepeats)
 		}
 		if !ok {
 			return nil
@@ -137,10 +184,14 @@ func (r *Reader) read(ctx context.Context, c footer.Chunk,
 		if pg.dictionary {
 			continue
 		}
-		l := levels{required: r.pages.required, left: pg.rows, runs: hybrid{data: pg.levels, width: 1}}
+		l := levels{all: r.pages.maxDef == 0, left: pg.rows, counts: uint32(r.pages.maxDef), runs: hybrid{data: pg.levels, width: width(r.pages.maxDef)}}
+		starts := levels{left: pg.rows, runs: hybrid{data: pg.repeats, width: width(r.pages.maxRep)}}
 		for l.left > 0 {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			if r.pages.maxRep > 0 && !count.next(&starts, &r.set, r.rows, c.Rows) {
+				return r.damaged(errRepeats)
 			}
 			rows, values := l.next(r.set[:])
 			err := recovered(func() error {
@@ -164,6 +215,23 @@ func (r *Reader) read(ctx context.Context, c footer.Chunk,
 	}
 }
 
+// counter numbers the rows of a repeated column.
+type counter struct{ row int64 }
+
+// next puts the rows of the next cells into rows, at most as many as set is
+// long, which it uses as room. It is false if they do not begin with the start
+// of a row, or go beyond the last one.
+func (c *counter) next(starts *levels, set *[batchRows]bool, rows []int64, total int64) bool {
+	n, _ := starts.next(set[:])
+	for i := range n {
+		if set[i] {
+			c.row++
+		}
+		rows[i] = c.row
+	}
+	return n == 0 || rows[0] >= 0 && c.row < total
+}
+
 // nextPage reads and checks a page and lays it out for arrow to take.
 func (r *Reader) nextPage() (pg page, ok bool, err error) {
 	err = recovered(func() error {
@@ -174,8 +242,8 @@ func (r *Reader) nextPage() (pg page, ok bool, err error) {
 			if r.checks.entries > 0 {
 				return errors.New("has two dictionaries")
 			}
-			least := 8
-			if r.checks.bytes {
+			least := r.checks.width
+			if r.checks.typ == footer.ByteArray {
 				least = 4
 			}
 			if pg.values > len(pg.data)/least {
@@ -184,6 +252,11 @@ func (r *Reader) nextPage() (pg page, ok bool, err error) {
 			r.checks.entries = pg.values
 			r.feed.dictionary = file.NewDictionaryPage(memory.NewBufferBytes(pg.data), int32(pg.values), parquet.Encodings.Plain)
 			return nil
+		}
+		if r.checks.typ == footer.FixedBytes {
+			if err := r.fixed.plain(&pg, r.checks.width); err != nil {
+				return err
+			}
 		}
 		if err := r.checks.page(pg); err != nil {
 			return err

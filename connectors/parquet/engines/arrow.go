@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	flatbuffers "github.com/google/flatbuffers/go"
+
+	"optsweep/connectors/parquet/footer"
 )
 
 // Slots of the flatbuffer tables in Arrow's Message.fbs and Schema.fbs.
@@ -27,18 +29,19 @@ const (
 )
 
 const (
-	headerSchema  = 1  // MessageHeader
-	typeTimestamp = 10 // Type
-	unitMilli     = 1  // TimeUnit
+	headerSchema  = 1 // MessageHeader
+	typeInt       = 2 // Type
+	typeTimestamp = 10
+	unitMilli     = 1 // TimeUnit
 )
 
 var errArrow = errors.New("is damaged or newer than this program")
 
-// appendArrowField adds a nullable field timestamp[ms, UTC] to an encapsulated
-// Arrow IPC schema message in base64. The old flatbuffer stays whole, with its
+// appendArrowField adds a nullable field, timestamp[ms, UTC] or int64, to an
+// encapsulated Arrow IPC schema message in base64. The old flatbuffer stays whole, with its
 // field tables in it: a new message, schema and list of fields are put in front
 // and point into it. Types that this program does not know thus survive.
-func appendArrowField(value, name string) (edited string, err error) {
+func appendArrowField(value, name string, typ footer.FlagType) (edited string, err error) {
 	defer func() {
 		if recover() != nil { // flatbuffers panics on an offset out of bounds
 			edited, err = "", errArrow
@@ -59,7 +62,7 @@ func appendArrowField(value, name string) (edited string, err error) {
 	if size > uint64(len(all)-head) {
 		return "", errArrow
 	}
-	message, err := appendToMessage(all[head:head+int(size)], name)
+	message, err := appendToMessage(all[head:head+int(size)], name, typ)
 	if err != nil {
 		return "", err
 	}
@@ -69,7 +72,7 @@ func appendArrowField(value, name string) (edited string, err error) {
 	return base64.StdEncoding.EncodeToString(out), nil
 }
 
-func appendToMessage(old []byte, name string) ([]byte, error) {
+func appendToMessage(old []byte, name string, typ footer.FlagType) ([]byte, error) {
 	message := flatbuffers.Table{Bytes: old, Pos: flatbuffers.GetUOffsetT(old)}
 	if slots(message) > messageSlots || message.GetByteSlot(slot(messageHeaderType), 0) != headerSchema ||
 		message.Offset(slot(messageHeader)) == 0 {
@@ -112,7 +115,7 @@ func appendToMessage(old []byte, name string) ([]byte, error) {
 			fields = append(fields, moved(schema.Indirect(first+i*flatbuffers.SizeUOffsetT)))
 		}
 	}
-	fields = append(fields, newField(b, name))
+	fields = append(fields, newField(b, name, typ))
 	vector := b.CreateVectorOfTables(fields)
 
 	b.StartObject(schemaSlots)
@@ -133,18 +136,28 @@ func appendToMessage(old []byte, name string) ([]byte, error) {
 }
 
 // newField builds the table Field of the added column.
-func newField(b *flatbuffers.Builder, name string) flatbuffers.UOffsetT {
-	label, zone := b.CreateString(name), b.CreateString("UTC")
-	b.StartObject(2) // Timestamp
-	b.PrependInt16Slot(0, unitMilli, 0)
-	b.PrependUOffsetTSlot(1, zone, 0)
-	timestamp := b.EndObject()
+func newField(b *flatbuffers.Builder, name string, typ footer.FlagType) flatbuffers.UOffsetT {
+	label := b.CreateString(name)
+	kind, details := byte(typeTimestamp), flatbuffers.UOffsetT(0)
+	if typ == footer.Integer {
+		kind = typeInt
+		b.StartObject(2) // Int
+		b.PrependInt32Slot(0, 64, 0)
+		b.PrependBoolSlot(1, true, false) // signed
+		details = b.EndObject()
+	} else {
+		zone := b.CreateString("UTC")
+		b.StartObject(2) // Timestamp
+		b.PrependInt16Slot(0, unitMilli, 0)
+		b.PrependUOffsetTSlot(1, zone, 0)
+		details = b.EndObject()
+	}
 	children := b.CreateVectorOfTables(nil) // readers insist on the list
 	b.StartObject(7)                        // Field
 	b.PrependUOffsetTSlot(0, label, 0)
 	b.PrependBoolSlot(1, true, false) // nullable
-	b.PrependByteSlot(2, typeTimestamp, 0)
-	b.PrependUOffsetTSlot(3, timestamp, 0)
+	b.PrependByteSlot(2, kind, 0)
+	b.PrependUOffsetTSlot(3, details, 0)
 	b.PrependUOffsetTSlot(5, children, 0)
 	return b.EndObject()
 }

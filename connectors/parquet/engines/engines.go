@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"optsweep/connectors/parquet/footer"
 	"optsweep/schemas"
 )
 
@@ -24,11 +25,10 @@ const (
 )
 
 // AddColumn returns new values for the entries of the application metadata
-// that describe the schema, with a nullable timestamp column name (ms, UTC) as
-// the last field. It refuses metadata that cannot be kept right.
-func AddColumn(metadata map[string]string, name string) (map[string]string, error) {
+// that describe the schema, with a nullable column name as the last field. It refuses metadata that cannot be kept right.
+func AddColumn(metadata map[string]string, name string, typ footer.FlagType) (map[string]string, error) {
 	edits := map[string]string{}
-	for key, element := range map[string]string{sparkKey: sparkField(name), avroKey: avroField(name), oldAvroKey: avroField(name)} {
+	for key, element := range map[string]string{sparkKey: sparkField(name, typ), avroKey: avroField(name, typ), oldAvroKey: avroField(name, typ)} {
 		old, ok := metadata[key]
 		if !ok {
 			continue
@@ -40,7 +40,7 @@ func AddColumn(metadata map[string]string, name string) (map[string]string, erro
 		edits[key] = value
 	}
 	if old, ok := metadata[arrowKey]; ok {
-		value, err := appendArrowField(old, name)
+		value, err := appendArrowField(old, name, typ)
 		if err != nil {
 			return nil, refuse(arrowKey, err)
 		}
@@ -75,13 +75,21 @@ func quote(name string) string {
 }
 
 // sparkField is a field of Spark's StructType in JSON.
-func sparkField(name string) string {
-	return `{"name":` + quote(name) + `,"type":"timestamp","nullable":true,"metadata":{}}`
+func sparkField(name string, typ footer.FlagType) string {
+	as := "timestamp"
+	if typ == footer.Integer {
+		as = "long"
+	}
+	return `{"name":` + quote(name) + `,"type":"` + as + `","nullable":true,"metadata":{}}`
 }
 
 // avroField is a field of an Avro record.
-func avroField(name string) string {
-	return `{"name":` + quote(name) + `,"type":["null",{"type":"long","logicalType":"timestamp-millis"}],"default":null}`
+func avroField(name string, typ footer.FlagType) string {
+	as := `{"type":"long","logicalType":"timestamp-millis"}`
+	if typ == footer.Integer {
+		as = `"long"`
+	}
+	return `{"name":` + quote(name) + `,"type":["null",` + as + `],"default":null}`
 }
 
 // appendField appends element to the array "fields" of a JSON object and

@@ -11,6 +11,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/flight"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"optsweep/connectors/parquet/footer"
 )
 
 // encode writes a schema as engines store it in a footer.
@@ -55,11 +57,16 @@ func samples() []*arrow.Schema {
 // TestArrowSchema: the edited schema is the old one, to the last property, and
 // one more field; editing it again adds one more.
 func TestArrowSchema(t *testing.T) {
+	testArrowSchema(t, footer.Timestamp, flag)
+	testArrowSchema(t, footer.Integer, arrow.Field{Name: flag.Name, Type: arrow.PrimitiveTypes.Int64, Nullable: true})
+}
+
+func testArrowSchema(t *testing.T, typ footer.FlagType, flag arrow.Field) {
 	for i, s := range samples() {
 		edited := encode(s)
 		fields := s.Fields()
 		for range 3 {
-			edits, err := AddColumn(map[string]string{arrowKey: edited}, flag.Name)
+			edits, err := AddColumn(map[string]string{arrowKey: edited}, flag.Name, typ)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +87,7 @@ func TestJSONSchemas(t *testing.T) {
 		"{\"fields\" : [ {\"name\":\"a]\", \"x\":[1,2]} \n ] , \"type\":\"struct\"}",
 	} {
 		for _, key := range []string{sparkKey, avroKey, oldAvroKey} {
-			edits, err := AddColumn(map[string]string{key: old, "other": "x"}, `a "name"`)
+			edits, err := AddColumn(map[string]string{key: old, "other": "x"}, `a "name"`, footer.Timestamp)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +112,7 @@ func TestRefused(t *testing.T) {
 		arrowKey: {"", "%%%", "AAAA", "/////w==", "/////wEAAAA=", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xFF}, 64))},
 	} {
 		for _, v := range values {
-			if edits, err := AddColumn(map[string]string{key: v}, "c"); err == nil || edits != nil || !strings.Contains(err.Error(), key) {
+			if edits, err := AddColumn(map[string]string{key: v}, "c", footer.Timestamp); err == nil || edits != nil || !strings.Contains(err.Error(), key) {
 				t.Errorf("%s %q: %v, %v", key, v, edits, err)
 			}
 		}
@@ -125,11 +132,11 @@ func FuzzArrowSchema(f *testing.F) {
 		f.Add(flight.SerializeSchema(s, memory.DefaultAllocator))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		edited, err := appendArrowField(base64.StdEncoding.EncodeToString(raw), "c")
+		edited, err := appendArrowField(base64.StdEncoding.EncodeToString(raw), "c", footer.Timestamp)
 		if err != nil {
 			return
 		}
-		if again, err := appendArrowField(edited, "c"); err != nil || len(again) <= len(edited) {
+		if again, err := appendArrowField(edited, "c", footer.Integer); err != nil || len(again) <= len(edited) {
 			t.Fatalf("cannot be edited again: %v", err)
 		}
 	})

@@ -3,6 +3,7 @@ package footer
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Field numbers of ColumnMetaData in parquet.thrift.
@@ -17,8 +18,8 @@ const (
 	metaDictionary   = 11
 )
 
-// Chunks returns the chunks of a column that is neither nested nor repeated, one
-// for every row group. It checks that the pages lie inside the file.
+// Chunks returns the chunks of a column, one for every row group. It checks that
+// the pages lie inside the file.
 func (m *Meta) Chunks(column int) ([]Chunk, error) {
 	chunks := make([]Chunk, 0, len(m.Groups))
 	groups, err := structs(m.top, fileGroups)
@@ -42,7 +43,8 @@ func (m *Meta) Chunks(column int) ([]Chunk, error) {
 			if err != nil {
 				return err
 			}
-			if c.Values != m.Groups[g] {
+			c.Rows = m.Groups[g]
+			if c.Values < c.Rows || c.Values > c.Rows && m.Columns[column].MaxRep == 0 {
 				return fmt.Errorf("counts %d values of a column in a row group of %d rows", c.Values, m.Groups[g])
 			}
 			chunks = append(chunks, c)
@@ -87,7 +89,7 @@ func (m *Meta) readChunk(raw []byte, column Column) (c Chunk, err error) {
 	if err != nil {
 		return c, err
 	}
-	if len(path) != 1 || path[0] != column.Name {
+	if !slices.Equal(path, column.Path) {
 		return c, errors.New("names a column chunk differently from the schema")
 	}
 	c.Pages.Offset = data

@@ -44,16 +44,20 @@ func newFlagsLogicalType() []byte {
 	return []byte{0x8C, 0x11, 0x1C, 0x1C, 0, 0, 0, 0}
 }
 
-// newSchemaElement describes the added column: both the old converted type and
-// the logical type, so that readers of every age see ms since 1970 in UTC.
-func newSchemaElement(name string) ([]byte, error) {
-	return Encode(&format.SchemaElement{
+// newSchemaElement describes the added column. A timestamp has both the old
+// converted type and the logical type, so that readers of every age see ms since
+// 1970 in UTC.
+func newSchemaElement(name string, typ FlagType) ([]byte, error) {
+	e := &format.SchemaElement{
 		Type:           format.TypePtr(format.Type_INT64),
 		RepetitionType: format.FieldRepetitionTypePtr(format.FieldRepetitionType_OPTIONAL),
 		Name:           name,
-		ConvertedType:  format.ConvertedTypePtr(format.ConvertedType_TIMESTAMP_MILLIS),
-		LogicalType:    flagsLogicalType(),
-	})
+	}
+	if typ == Timestamp {
+		e.ConvertedType = format.ConvertedTypePtr(format.ConvertedType_TIMESTAMP_MILLIS)
+		e.LogicalType = flagsLogicalType()
+	}
+	return Encode(e)
 }
 
 // newChunk describes the pages of one row group that begin at offset. Index

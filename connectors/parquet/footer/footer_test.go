@@ -71,7 +71,7 @@ func TestAddColumn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := meta(t, data)
 			groups := pages(m)
-			tail, err := m.AddColumn("flag", groups, nil)
+			tail, err := m.AddColumn("flag", footer.Timestamp, groups, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,19 +87,16 @@ func TestAddColumn(t *testing.T) {
 			}
 			n := meta(t, out)
 			last := n.Columns[len(n.Columns)-1]
-			if n.Rows != m.Rows || !slices.Equal(n.Groups, m.Groups) || len(n.Columns) != len(m.Columns)+1 || last.Name != "flag" || !last.IsFlags() {
+			if n.Rows != m.Rows || !slices.Equal(n.Groups, m.Groups) || len(n.Columns) != len(m.Columns)+1 || last.Name != "flag" || last.Flags() != footer.Timestamp {
 				t.Fatalf("rows %d, groups %v, last column %+v", n.Rows, n.Groups, last)
 			}
-			if n.Base() != int64(len(data)) || !n.IsTailOf(m, "flag", nil) {
+			if n.Base() != int64(len(data)) || !n.IsTailOf(m, "flag", footer.Timestamp, nil) {
 				t.Fatalf("not recognised: base %d of %d", n.Base(), len(data))
 			}
-			if n.IsTailOf(m, "other", nil) || len(m.Groups) > 0 && n.IsTailOf(n, "flag", nil) {
+			if n.IsTailOf(m, "other", footer.Timestamp, nil) || len(m.Groups) > 0 && n.IsTailOf(n, "flag", footer.Timestamp, nil) {
 				t.Fatal("recognised as what it is not")
 			}
-			for i, c := range m.Columns {
-				if c.Nested || c.Repetition == footer.Repeated {
-					continue
-				}
+			for i := range m.Columns {
 				before, err1 := m.Chunks(i)
 				after, err2 := n.Chunks(i)
 				if err1 != nil || err2 != nil {
@@ -124,18 +121,18 @@ func TestReplaceColumn(t *testing.T) {
 	data := fixtures(t)["pyarrow-snappy-index.parquet"]
 	m := meta(t, data)
 	groups := pages(m)
-	tail, err := m.AddColumn("flag", groups, nil)
+	tail, err := m.AddColumn("flag", footer.Timestamp, groups, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	once := build(data, groups, tail)
 	n := meta(t, once)
-	if tail, err = n.AddColumn("flag", groups, nil); err != nil {
+	if tail, err = n.AddColumn("flag", footer.Timestamp, groups, nil); err != nil {
 		t.Fatal(err)
 	}
 	twice := build(once, groups, tail)
 	o := meta(t, twice)
-	if len(o.Columns) != len(n.Columns) || o.Base() != int64(len(once)) || !o.IsTailOf(n, "flag", nil) {
+	if len(o.Columns) != len(n.Columns) || o.Base() != int64(len(once)) || !o.IsTailOf(n, "flag", footer.Timestamp, nil) {
 		t.Fatalf("%d columns, base %d of %d", len(o.Columns), o.Base(), len(once))
 	}
 }
@@ -148,7 +145,7 @@ func TestEditsOfKeyValues(t *testing.T) {
 	}
 	groups := pages(m)
 	edits := map[string]string{"parquet.avro.schema": "new", "absent": "x"}
-	tail, err := m.AddColumn("flag", groups, edits)
+	tail, err := m.AddColumn("flag", footer.Timestamp, groups, edits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +157,7 @@ func TestEditsOfKeyValues(t *testing.T) {
 			t.Fatalf("%s is %q", k, v)
 		}
 	}
-	if len(n.KeyValues()) != len(want) || !n.IsTailOf(m, "flag", edits) {
+	if len(n.KeyValues()) != len(want) || !n.IsTailOf(m, "flag", footer.Timestamp, edits) {
 		t.Fatal("key values differ")
 	}
 }
@@ -195,7 +192,7 @@ func FuzzFooter(f *testing.F) {
 			_, _ = m.Chunks(i)
 		}
 		groups := pages(m)
-		tail, err := m.AddColumn("flag", groups, map[string]string{"ARROW:schema": "x"})
+		tail, err := m.AddColumn("flag", footer.Timestamp, groups, map[string]string{"ARROW:schema": "x"})
 		if err != nil {
 			return
 		}
@@ -207,7 +204,7 @@ func FuzzFooter(f *testing.F) {
 		if n.Rows != m.Rows || len(n.Columns) < len(m.Columns) {
 			t.Fatal("rows or columns are lost")
 		}
-		if n.Base() != int64(len(data)) || !n.IsTailOf(m, "flag", map[string]string{"ARROW:schema": "x"}) {
+		if n.Base() != int64(len(data)) || !n.IsTailOf(m, "flag", footer.Timestamp, map[string]string{"ARROW:schema": "x"}) {
 			t.Fatal("what was spliced is not recognised")
 		}
 	})
@@ -276,7 +273,7 @@ func TestUnknownFieldsStay(t *testing.T) {
 	data := rewrap(good, append(append(slices.Clone(raw[:len(raw)-1]), unknown...), 0))
 	m := meta(t, data)
 	groups := pages(m)
-	tail, err := m.AddColumn("flag", groups, nil)
+	tail, err := m.AddColumn("flag", footer.Timestamp, groups, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package footer
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -15,8 +14,9 @@ import (
 // Physical types and repetitions of a leaf (parquet.thrift, Type and
 // FieldRepetitionType).
 const (
-	Int64     = 2
-	ByteArray = 6
+	Int64      = 2
+	ByteArray  = 6
+	FixedBytes = 7 // FIXED_LEN_BYTE_ARRAY
 
 	Required = 0
 	Optional = 1
@@ -60,6 +60,7 @@ const (
 	chunkEncryptedMeta     = 9
 
 	schemaType       = 1
+	schemaLength     = 2
 	schemaRepetition = 3
 	schemaName       = 4
 	schemaChildren   = 5
@@ -67,29 +68,14 @@ const (
 	schemaLogical    = 10
 )
 
-// Column is a leaf of the schema.
-type Column struct {
-	Name       string // of the column at the top level
-	Nested     bool   // the leaf is somewhere below that
-	Type       int64  // physical type
-	Repetition int64  // of the leaf itself
-	timestamp  bool   // TIMESTAMP(MILLIS, adjusted to UTC)
-	element    int    // index in the list of schema elements
-}
-
-// IsFlags tells whether the column has exactly the type that AddColumn gives:
-// a nullable INT64 timestamp in ms, UTC, at the top level.
-func (c Column) IsFlags() bool {
-	return !c.Nested && c.Type == Int64 && c.Repetition == Optional && c.timestamp
-}
-
 // Span is a range of bytes in the file; Length 0 means that there is none.
 type Span struct{ Offset, Length int64 }
 
 // Chunk is what a reader needs to know of one column in one row group.
 type Chunk struct {
 	Codec  int64 // CompressionCodec of parquet.thrift
-	Values int64 // NULLs included
+	Rows   int64 // of the row group
+	Values int64 // NULLs included; of a repeated column elements, and 1 for a row without any
 	Pages  Span  // all pages, the dictionary first
 	// Bytes after decompression, page headers included.
 	Uncompressed int64
@@ -106,6 +92,7 @@ type Meta struct {
 	Groups  []int64  // rows of every row group
 	Columns []Column // leaves in schema order
 	Top     []string // names of the columns at the top level, nested ones too
+	Root    *Node    // of the schema
 
 	raw          []byte
 	top          []field
@@ -212,83 +199,6 @@ func parse(raw []byte, size int64) (*Meta, error) {
 		}
 	}
 	return m, nil
-}
-
-func (m *Meta) parseSchema() error {
-	l, err := structs(m.top, fileSchema)
-	if err != nil {
-		return err
-	}
-	var open []int64 // children to come, of the root and of the groups that are open
-	err = l.each(func(i int, element []byte) error {
-		fields, _, err := parseStruct(element)
-		if err != nil {
-			return err
-		}
-		name, err1 := text(fields, schemaName)
-		children, err2 := integer(fields, schemaChildren, 0)
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		if children < 0 || children > int64(l.count-i) {
-			return errors.New("has a schema element with an impossible number of children")
-		}
-		if i == 0 {
-			open = append(open, children)
-			return nil
-		}
-		for len(open) > 0 && open[len(open)-1] == 0 {
-			open = open[:len(open)-1]
-		}
-		if len(open) == 0 || len(open) > maxSchemaDepth {
-			return errors.New("has a schema that is no tree")
-		}
-		open[len(open)-1]--
-		nested := len(open) > 1
-		if !nested {
-			m.Top = append(m.Top, string(name))
-		}
-		if _, typed := find(fields, schemaType); children > 0 || !typed {
-			open = append(open, children)
-			return nil
-		}
-		c, err := newColumn(fields)
-		c.Name, c.Nested, c.element = m.Top[len(m.Top)-1], nested, i
-		m.Columns = append(m.Columns, c)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if len(open) == 0 {
-		return errors.New("has no schema")
-	}
-	for _, left := range open {
-		if left != 0 {
-			return errors.New("has a schema that is no tree")
-		}
-	}
-	return nil
-}
-
-func newColumn(fields []field) (c Column, err error) {
-	if c.Type, err = integer(fields, schemaType, -1); err != nil {
-		return c, err
-	}
-	if c.Repetition, err = integer(fields, schemaRepetition, Required); err != nil {
-		return c, err
-	}
-	converted, err := integer(fields, schemaConverted, -1)
-	if err != nil {
-		return c, err
-	}
-	logical, ok := find(fields, schemaLogical)
-	if ok {
-		c.timestamp = bytes.Equal(logical.value, newFlagsLogicalType())
-	} else {
-		c.timestamp = converted == convertedTimestampMillis
-	}
-	return c, nil
 }
 
 func (m *Meta) parseGroups() (err error) {

@@ -15,6 +15,7 @@ const (
 	DeltaLength       = 6
 	DeltaByteArray    = 7
 	RLEDictionary     = 8
+	ByteStreamSplit   = 9
 )
 
 // PageHeader is the header of one page.
@@ -28,6 +29,7 @@ type PageHeader struct {
 	Values         int64 // NULLs included
 	Encoding       int64
 	LevelEncoding  int64 // of the definition levels; version 1 only
+	RepeatEncoding int64 // of the repetition levels; version 1 only
 	DefinitionSize int64 // bytes; version 2 only
 	RepetitionSize int64 // bytes; version 2 only
 	Compressed     bool  // version 2 only: apart from the levels
@@ -62,7 +64,7 @@ func ReadPageHeader(b []byte) (h PageHeader, n int, err error) {
 	numbers := map[int16]*int64{1: &h.Values, 2: &h.Encoding}
 	switch h.Kind {
 	case DataPage:
-		numbers[3] = &h.LevelEncoding
+		numbers[3], numbers[4] = &h.LevelEncoding, &h.RepeatEncoding
 	case DataPageV2:
 		delete(numbers, 2)
 		numbers[4], numbers[5], numbers[6] = &h.Encoding, &h.DefinitionSize, &h.RepetitionSize

@@ -21,14 +21,14 @@ type Tail struct {
 
 // AddColumn makes the tail of a new file: the old file as it is, byte for
 // byte, then the pages given (one list per row group, laid end to end), then
-// the tail. If the last column is called name already, and is of the right
-// type, its chunks are replaced; otherwise the column is appended. edits
-// replaces values of the application metadata.
+// the tail. If the last column is called name already, and is of type typ, its
+// chunks are replaced; otherwise the column is appended. edits replaces values
+// of the application metadata.
 //
 // The page indexes of all columns are copied behind the pages: all column
 // indexes, then all offset indexes, row group by row group, because
 // parquet-go reads each kind as one range.
-func (m *Meta) AddColumn(name string, groups [][]Page, edits map[string]string) (*Tail, error) {
+func (m *Meta) AddColumn(name string, typ FlagType, groups [][]Page, edits map[string]string) (*Tail, error) {
 	if len(groups) != len(m.Groups) {
 		return nil, fmt.Errorf("pages for %d row groups, the file has %d", len(groups), len(m.Groups))
 	}
@@ -53,7 +53,7 @@ func (m *Meta) AddColumn(name string, groups [][]Page, edits map[string]string) 
 		}
 		offset += chunks[i].Pages.Length
 	}
-	s := m.newSplicer(name, chunks, edits)
+	s := m.newSplicer(name, typ, chunks, edits)
 	raw, err := s.footer(offset)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (m *Meta) Base() int64 {
 // IsTailOf tells whether m is exactly what AddColumn made of base: the splice
 // is done again with the chunks that m holds and must give m to the byte. Only
 // then may everything behind base be cut off.
-func (m *Meta) IsTailOf(base *Meta, name string, edits map[string]string) bool {
+func (m *Meta) IsTailOf(base *Meta, name string, typ FlagType, edits map[string]string) bool {
 	if len(m.Columns) == 0 || len(m.Groups) != len(base.Groups) {
 		return false
 	}
@@ -129,7 +129,7 @@ func (m *Meta) IsTailOf(base *Meta, name string, edits map[string]string) bool {
 		}
 		indexes += c.Pages.Length
 	}
-	raw, err := base.newSplicer(name, chunks, edits).footer(indexes)
+	raw, err := base.newSplicer(name, typ, chunks, edits).footer(indexes)
 	return err == nil && bytes.Equal(raw, m.raw)
 }
 
@@ -137,6 +137,7 @@ func (m *Meta) IsTailOf(base *Meta, name string, edits map[string]string) bool {
 type splicer struct {
 	m       *Meta
 	name    string
+	typ     FlagType
 	replace bool
 	chunks  []Chunk
 	edits   map[string]string
@@ -144,11 +145,11 @@ type splicer struct {
 	oldColumnIndexes, oldOffsetIndexes [][]Span // per row group, in column order
 }
 
-func (m *Meta) newSplicer(name string, chunks []Chunk, edits map[string]string) *splicer {
-	s := &splicer{m: m, name: name, chunks: chunks, edits: edits}
+func (m *Meta) newSplicer(name string, typ FlagType, chunks []Chunk, edits map[string]string) *splicer {
+	s := &splicer{m: m, name: name, typ: typ, chunks: chunks, edits: edits}
 	if n := len(m.Columns); n > 0 {
 		last := m.Columns[n-1]
-		s.replace = last.IsFlags() && last.Name == name
+		s.replace = last.Flags() == typ && last.Name == name
 	}
 	return s
 }
@@ -214,7 +215,7 @@ func (s *splicer) addSchema(top []field) ([]field, error) {
 	if err != nil {
 		return nil, err
 	}
-	element, err := newSchemaElement(s.name)
+	element, err := newSchemaElement(s.name, s.typ)
 	if err != nil {
 		return nil, err
 	}

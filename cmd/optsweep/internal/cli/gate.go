@@ -60,6 +60,7 @@ func (a *app) gateCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringSliceVar(&o.Tables, "table", nil, "table of the job (repeatable; default: all, unless files are named)")
 	f.StringVar(&o.IDColumn, "id-column", "", "column with the id in the named files (default: that of the job's tables)")
+	f.StringVar(&o.IDEncoding, "id-encoding", "", "how ids stand there: base64 or binary (default: as in the job's tables)")
 	f.StringVar(&o.FlagColumn, "flag-column", "", "column with the flag in the named files (default: that of the job's tables)")
 	f.StringVar(&maxAge, "max-age", "24h", "how long ago the last check may be: 12h, 7d")
 	f.BoolVar(&o.Ask, "ask", false, "ask the operator about all ids that no list knows")

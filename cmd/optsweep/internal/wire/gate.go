@@ -31,6 +31,7 @@ type GateOptions struct {
 	Tables     []string // of the job; empty: all, unless there are files
 	Files      []string // paths or patterns of Parquet files
 	IDColumn   string   // of the files; empty: that of the job
+	IDEncoding string   // base64 or binary; empty: as in tables of the job, or by the type of the column
 	FlagColumn string   // of the files; empty: that of the job
 	MaxAge     time.Duration
 	Ask        bool
@@ -196,6 +197,10 @@ func gateTables(job *config.Job, st stores, o GateOptions) (tables []gate.Table,
 			o.FlagColumn = config.DefaultColumn
 		}
 	}
+	encoding, typ, err := columnsOf(job, o)
+	if err != nil {
+		return nil, err
+	}
 	for _, path := range o.Files {
 		name := givenFiles
 		if len(o.Files) > 1 {
@@ -204,13 +209,35 @@ func gateTables(job *config.Job, st stores, o GateOptions) (tables []gate.Table,
 		if _, err := os.Stat(path); err == nil {
 			path = quotePattern(path)
 		}
-		t, err := parquet.New(parquet.Options{Table: name, Path: path, IDColumn: o.IDColumn, Column: o.FlagColumn})
+		t, err := parquet.New(parquet.Options{Table: name, Path: path, IDColumn: o.IDColumn, IDEncoding: encoding, Column: o.FlagColumn, Type: typ})
 		if err != nil {
 			return nil, err
 		}
 		tables = append(tables, gate.Table{Name: name, Source: t, Given: true})
 	}
 	return tables, nil
+}
+
+// columnsOf finds how the ids and the flags of given files are encoded: as in the
+// tables of the job with these columns, which must agree.
+func columnsOf(job *config.Job, o GateOptions) (encoding parquet.Encoding, typ parquet.FlagType, err error) {
+	encoding = parquet.Encoding(o.IDEncoding)
+	first := true
+	for _, t := range job.Tables {
+		if t.BigQuery != nil || t.Parquet.IDColumn != o.IDColumn || t.Write.Column != o.FlagColumn {
+			continue
+		}
+		e, f := parquet.Encoding(t.Parquet.IDEncoding), parquet.FlagType(t.Write.Type)
+		if o.IDEncoding != "" {
+			e = parquet.Encoding(o.IDEncoding)
+		}
+		if !first && (e != encoding || f != typ) {
+			return "", "", schemas.Errorf(schemas.Usage, "the tables of the job have this id column in different encodings, or the flag column in different types").
+				WithHint("give the tables of the job instead of files")
+		}
+		encoding, typ, first = e, f, false
+	}
+	return encoding, typ, nil
 }
 
 // sameOf is given, or what all Parquet tables of the job have in common.

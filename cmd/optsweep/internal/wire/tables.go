@@ -48,7 +48,7 @@ func openTables(ctx context.Context, s System, job *config.Job) (st stores, err 
 		if t.BigQuery != nil {
 			opened, err = st.bigQueryTable(ctx, s, job, t)
 		} else {
-			opened, err = parquet.New(parquet.Options{Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, Column: t.Write.Column})
+			opened, err = parquet.New(parquetOptions(t))
 		}
 		if err != nil {
 			return st, errors.Join(err, st.close())
@@ -56,6 +56,13 @@ func openTables(ctx context.Context, s System, job *config.Job) (st stores, err 
 		st.names, st.list = append(st.names, t.Name), append(st.list, opened)
 	}
 	return st, nil
+}
+
+func parquetOptions(t config.Table) parquet.Options {
+	return parquet.Options{
+		Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, IDEncoding: parquet.Encoding(t.Parquet.IDEncoding),
+		Column: t.Write.Column, Type: parquet.FlagType(t.Write.Type),
+	}
 }
 
 func (st stores) close() (err error) {
