@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,12 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"github.com/apache/arrow/go/v17/parquet"
-	"github.com/apache/arrow/go/v17/parquet/compress"
-	"github.com/apache/arrow/go/v17/parquet/file"
-	"github.com/apache/arrow/go/v17/parquet/metadata"
-	"github.com/apache/arrow/go/v17/parquet/schema"
 
 	"optsweep/connectors/parquet/chunk"
 	"optsweep/connectors/parquet/footer"
@@ -42,10 +35,11 @@ func (c *Copy) Discard() { c.out.Discard() }
 
 // Clean makes a copy of a unit without the rows whose id is opted out and those
 // that have a flag. What is left keeps its order, its values bit for bit, its
-// row groups (empty ones are left out) and the file's schema and metadata; it is
-// encoded anew, column by column, with the codec of each column. The copy is
-// read back before Clean returns: schema, rows, and every value and NULL.
-// A file that cannot be carried like that is refused.
+// row groups (empty ones are left out) and the file's schema and metadata, but
+// for page indexes and Bloom filters. Row groups without such rows are copied as
+// they are; others are encoded anew, column by column, with the codec of each
+// column. The copy is read back before Clean returns: schema, rows, and every
+// value and NULL. A file that cannot be carried like that is refused.
 func (t *Table) Clean(ctx context.Context, u schemas.Unit, since Since, path string) (copied *Copy, err error) {
 	s, err := t.open(u.Location)
 	if err != nil {
@@ -72,7 +66,7 @@ func (t *Table) Clean(ctx context.Context, u schemas.Unit, since Since, path str
 		}
 	}()
 	c := cleaning{ctx: ctx, drop: drop}
-	if err := c.write(s.file, s.info.Size(), out); err != nil {
+	if err := c.write(s, out); err != nil {
 		return nil, err
 	}
 	if err := keepMode(out.File, s.info); err != nil {
@@ -81,7 +75,7 @@ func (t *Table) Clean(ctx context.Context, u schemas.Unit, since Since, path str
 	if err := out.Sync(); err != nil {
 		return nil, writeError(err)
 	}
-	if err := c.confirm(t, out.File, since); err != nil {
+	if err := c.confirm(t, s, out.File, since); err != nil {
 		return nil, err
 	}
 	sum := sha256.New()
@@ -149,164 +143,6 @@ func (t *Table) dropped(ctx context.Context, s *source, since Since) ([][]bool, 
 		}
 	}
 	return drop, nil
-}
-
-// cleaning is the making of one copy.
-type cleaning struct {
-	ctx    context.Context
-	drop   [][]bool
-	rows   int64    // that are kept
-	digest []string // of what is kept of each column
-	schema string
-}
-
-// write copies what is kept.
-func (c *cleaning) write(in io.ReaderAt, size int64, out io.Writer) (err error) {
-	defer func() {
-		if recover() != nil { // arrow v17 panics on what it does not expect
-			err = errCannotCarry("its pages")
-		}
-	}()
-	r, err := file.NewParquetReader(io.NewSectionReader(in, 0, size))
-	if err != nil {
-		return err
-	}
-	meta := r.MetaData()
-	c.schema = meta.Schema.String()
-	props, err := properties(r)
-	if err != nil {
-		return err
-	}
-	if r.NumRowGroups() != len(c.drop) {
-		return errUnconfirmed()
-	}
-	buf := bufio.NewWriterSize(out, 1<<20)
-	w := file.NewParquetWriter(buf, meta.Schema.Root(), file.WithWriterProps(props), file.WithWriteMetadata(meta.KeyValueMetadata()))
-	sums := newSums(meta.Schema.NumColumns())
-	for g := range r.NumRowGroups() {
-		kept := int64(0)
-		for _, gone := range c.drop[g] {
-			if !gone {
-				kept++
-			}
-		}
-		if kept == 0 {
-			continue
-		}
-		c.rows += kept
-		to := w.AppendRowGroup()
-		for i := range meta.Schema.NumColumns() {
-			if err := c.ctx.Err(); err != nil {
-				return err
-			}
-			column, err := to.NextColumn()
-			if err != nil {
-				return err
-			}
-			if err := copyColumn(r.RowGroup(g), i, c.drop[g], sums[i], column); err != nil {
-				return err
-			}
-			if err := column.Close(); err != nil {
-				return err
-			}
-		}
-		if err := to.Close(); err != nil {
-			return err
-		}
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	c.digest = sums.digests()
-	return buf.Flush()
-}
-
-// properties are those of the columns of a file, as far as they can be kept.
-func properties(r *file.Reader) (*parquet.WriterProperties, error) {
-	sc := r.MetaData().Schema
-	options := []parquet.WriterProperty{
-		parquet.WithVersion(parquet.V2_LATEST), parquet.WithCreatedBy("optsweep"), parquet.WithDictionaryDefault(false),
-		parquet.WithRootRepetition(sc.Root().RepetitionType()), parquet.WithRootName(sc.Root().Name()),
-	}
-	for i := range sc.NumColumns() {
-		column := sc.Column(i)
-		if _, unknown := column.LogicalType().(schema.UnknownLogicalType); unknown {
-			return nil, errCannotCarry("a logical type of column " + column.Path())
-		}
-		if column.PhysicalType() == parquet.Types.Int96 {
-			options = append(options, parquet.WithStatsFor(column.Path(), false)) // they have no order
-		}
-		for g := range r.NumRowGroups() {
-			chunk, err := r.MetaData().RowGroup(g).ColumnChunk(i)
-			if err != nil {
-				return nil, err
-			}
-			if err := carries(chunk, column); err != nil {
-				return nil, err
-			}
-			options = append(options, parquet.WithCompressionFor(column.Path(), chunk.Compression()),
-				parquet.WithDictionaryFor(column.Path(), chunk.HasDictionaryPage() && column.PhysicalType() != parquet.Types.Boolean))
-		}
-	}
-	return parquet.NewWriterProperties(options...), nil
-}
-
-// carries refuses a column that arrow cannot write.
-func carries(chunk *metadata.ColumnChunkMetaData, column *schema.Column) error {
-	switch chunk.Compression() {
-	case compress.Codecs.Uncompressed, compress.Codecs.Snappy, compress.Codecs.Gzip, compress.Codecs.Brotli, compress.Codecs.Zstd:
-		return nil
-	}
-	return errCannotCarry("the codec " + chunk.Compression().String() + " of column " + column.Path())
-}
-
-func errCannotCarry(what string) error {
-	return schemas.Errorf(schemas.Failed, "a clean copy cannot carry %s exactly", what).
-		WithHint("nothing was written; leave the flagged rows out with a query instead")
-}
-
-// confirm reads a copy back and compares it with what was meant.
-func (c *cleaning) confirm(t *Table, f *os.File, since Since) (err error) {
-	defer func() {
-		if recover() != nil {
-			err = errUnconfirmed()
-		}
-	}()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if err := c.confirmIDs(t, f, info.Size(), since); err != nil {
-		return err
-	}
-	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, info.Size()))
-	if err != nil {
-		return err
-	}
-	sc := r.MetaData().Schema
-	if r.NumRows() != c.rows || sc.NumColumns() != len(c.digest) {
-		return errUnconfirmed()
-	}
-	if sc.String() != c.schema {
-		return errCannotCarry("its schema")
-	}
-	sums := newSums(sc.NumColumns())
-	for g := range r.NumRowGroups() {
-		for i := range sc.NumColumns() {
-			if err := c.ctx.Err(); err != nil {
-				return err
-			}
-			if err := copyColumn(r.RowGroup(g), i, nil, sums[i], nil); err != nil {
-				return err
-			}
-		}
-	}
-	for i, digest := range sums.digests() {
-		if digest != c.digest[i] {
-			return errUnconfirmed()
-		}
-	}
-	return nil
 }
 
 // confirmIDs reads the ids back in the way in which a run reads them.
