@@ -32,7 +32,16 @@ const copyStep = 64 << 20
 //
 // The new file keeps the mode of the old one, and its owner where this user
 // may give files away. A symbolic link stays one: its target is replaced.
+//
+// In mode remove the same holds of taking rows out; in mode suppression no file
+// of the table is touched, and what Apply has found is visible after Finish.
 func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	switch t.Mode {
+	case Suppression:
+		return t.suppress(ctx, u, since, commit)
+	case Remove:
+		return t.remove(ctx, u, since, commit)
+	}
 	return t.rewrite(ctx, u, rule{since: since, addColumn: true}, commit)
 }
 
@@ -40,8 +49,14 @@ func (t *Table) Apply(ctx context.Context, u schemas.Unit, since Since, commit f
 // explicit act on single ids; everything else is as in Apply, but a file that
 // has no such flag stays as it is, even without the column. A row that also has
 // a cell of others, who are opted out, keeps its flag; only of lists are they
-// asked for.
+// asked for. What mode remove has taken out stays in its quarantine.
 func (t *Table) Clear(ctx context.Context, u schemas.Unit, match, others func(cell []byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	switch t.Mode {
+	case Suppression:
+		return t.unsuppress(ctx, u, match, commit)
+	case Remove:
+		return t.untouched(ctx, u)
+	}
 	return t.rewrite(ctx, u, rule{since: never, clear: match, others: others}, commit)
 }
 
@@ -103,6 +118,13 @@ func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, commit func
 // VersionAfter stays empty if the file would change: it depends on the time of
 // the change.
 func (t *Table) Preview(ctx context.Context, u schemas.Unit, since Since) (schemas.Receipt, error) {
+	switch t.Mode {
+	case Suppression:
+		receipt, _, err := t.compare(ctx, u, since, nil, nil)
+		return receipt, err
+	case Remove:
+		return t.previewRemoval(ctx, u, since)
+	}
 	c, err := t.begin(u)
 	if err != nil {
 		return schemas.Receipt{}, err

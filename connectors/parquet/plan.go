@@ -109,6 +109,10 @@ func (t *Table) list() (base string, paths []string, err error) {
 		return "", nil, schemas.Errorf(schemas.Failed, "no file matches %q", t.Path).
 			WithHint("check the path; files whose name starts with \".\" or \"_\" do not count")
 	}
+	if list, err := filepath.Abs(t.List); err == nil && t.Mode == Suppression && slices.Contains(paths, list) {
+		return "", nil, schemas.Errorf(schemas.Usage, "the suppression list %s is one of the files that %q matches", t.List, t.Path).
+			WithHint("keep it elsewhere: write.path")
+	}
 	slices.Sort(paths)
 	return base, paths, nil
 }
@@ -177,20 +181,34 @@ func refuseLake(format, where string) *schemas.Error {
 }
 
 // Version returns the current version of a unit. It differs from an earlier one
-// whenever size, time of modification or footer differ.
+// whenever size, time of modification or footer differ. In mode suppression it
+// differs, too, if a run under way can no longer rely on the list.
 func (t *Table) Version(_ context.Context, u schemas.Unit) (string, error) {
 	f, err := openFile(u.Location)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return versionOf(f)
+	version, err := versionOf(f)
+	if err == nil && t.Mode == Suppression && t.listReplaced(u.Run.ID) {
+		version += "-list-replaced"
+	}
+	return version, err
 }
 
 // RemoveLeftovers removes the temporary files that killed runs left in the
 // folders of units. Only the holder of the lease may call it, before any Apply.
+// In mode suppression it begins what Finish ends.
 func (t *Table) RemoveLeftovers(units []schemas.Unit) error {
 	done := map[string]bool{}
+	if t.Mode == Suppression {
+		return t.beginList(units)
+	}
+	if t.Mode == Remove && t.Removed != "" {
+		if err := durable.RemoveLeftovers(t.Removed); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	for _, u := range units {
 		target, err := filepath.EvalSymlinks(u.Location)
 		if err != nil {

@@ -130,7 +130,7 @@ func (c *cleaning) copyGroup(s *source, g int, to *counter) (footer.Regrouped, e
 
 // encodeGroup encodes what is kept of a row group: arrow writes it as a file of
 // its own, of which the pages are taken and the footer is read.
-func (c *cleaning) encodeGroup(r *file.Reader, g int, sums sums, to *counter) (footer.Regrouped, error) {
+func (c *cleaning) encodeGroup(r *file.Reader, g int, all sums, to *counter) (footer.Regrouped, error) {
 	next := footer.Regrouped{Old: g}
 	props, err := properties(r, g)
 	if err != nil {
@@ -138,7 +138,11 @@ func (c *cleaning) encodeGroup(r *file.Reader, g int, sums sums, to *counter) (f
 	}
 	start, sink := to.n, &groupSink{to: to}
 	w := file.NewParquetWriter(sink, r.MetaData().Schema.Root(), file.WithWriterProps(props))
-	if err := c.copyColumns(r, g, c.drop[g], sums, w.AppendRowGroup()); err != nil {
+	group := w.AppendRowGroup()
+	if err := c.copyColumns(r, g, all, group); err != nil {
+		return next, err
+	}
+	if err := group.Close(); err != nil {
 		return next, err
 	}
 	sink.footer = true
@@ -155,8 +159,8 @@ func (c *cleaning) encodeGroup(r *file.Reader, g int, sums sums, to *counter) (f
 	return next, err
 }
 
-// copyColumns copies what is kept of a row group into to, and closes that.
-func (c *cleaning) copyColumns(r *file.Reader, g int, drop []bool, sums sums, to file.SerialRowGroupWriter) error {
+// copyColumns copies what is kept of a row group.
+func (c *cleaning) copyColumns(r *file.Reader, g int, all sums, to file.SerialRowGroupWriter) error {
 	for i := range r.MetaData().Schema.NumColumns() {
 		if err := c.ctx.Err(); err != nil {
 			return err
@@ -165,14 +169,14 @@ func (c *cleaning) copyColumns(r *file.Reader, g int, drop []bool, sums sums, to
 		if err != nil {
 			return err
 		}
-		if err := copyColumn(r.RowGroup(g), i, drop, sums[i], column); err != nil {
+		if err := copyColumn(r.RowGroup(g), i, c.drop[g], all[i], column); err != nil {
 			return err
 		}
 		if err := column.Close(); err != nil {
 			return err
 		}
 	}
-	return to.Close()
+	return nil
 }
 
 // groupSink takes a file of one row group apart: what lies between the magic and

@@ -60,21 +60,31 @@ func (t *Table) read(s *source) (err error) {
 	if s.id, err = findID(s.meta, t.IDColumn, t.IDEncoding); err != nil {
 		return err
 	}
-	if s.flags, err = findFlags(s.meta, t.Column); err != nil {
+	if err := t.readFlags(s); err != nil {
 		return err
-	}
-	if s.flags >= 0 {
-		s.flagType = s.meta.Columns[s.flags].Flags()
-	}
-	if s.flags >= 0 && s.flagType != t.Type && !t.mayRetype(s) {
-		return schemas.Errorf(schemas.Failed, "already has a column %q that is not a nullable %s, as the job wants it, and that another program may have written", t.Column, describe(t.Type)).
-			WithHint("rename it, or choose another name with write.column, or its type with write.type")
 	}
 	s.ids, err = s.meta.Chunks(s.id.leaf)
 	for _, c := range s.ids {
 		s.cells += c.Values
 	}
 	return err
+}
+
+// readFlags finds the flag column, of which only mode column has one.
+func (t *Table) readFlags(s *source) (err error) {
+	s.flags = -1
+	if t.Mode != Column {
+		return nil
+	}
+	if s.flags, err = findFlags(s.meta, t.Column); err != nil || s.flags < 0 {
+		return err
+	}
+	s.flagType = s.meta.Columns[s.flags].Flags()
+	if s.flagType != t.Type && !t.mayRetype(s) {
+		return schemas.Errorf(schemas.Failed, "already has a column %q that is not a nullable %s, as the job wants it, and that another program may have written", t.Column, describe(t.Type)).
+			WithHint("rename it, or choose another name with write.column, or its type with write.type")
+	}
+	return nil
 }
 
 // openFile opens a regular file; to open a pipe would block.
