@@ -10,6 +10,10 @@ import (
 // at the end of a table, under the same name.
 const RunTablesSchema = "optsweep.runtables.v1"
 
+// RunTablesRevision counts how often columns were added, from 1. The columns of
+// each revision are kept in runtables/rN.txt.
+const RunTablesRevision = 2
+
 // Names of the run tables.
 const (
 	RunsTable       = "optsweep_runs"

@@ -1,5 +1,7 @@
 package schemas
 
+import "slices"
+
 func required(name string, typ ColumnType, doc string) RunColumn {
 	return RunColumn{Name: name, Type: typ, Doc: doc}
 }
@@ -23,7 +25,12 @@ func runsTable() RunTable {
 		Doc: "One row per run: who asked whom, what was found, how it ended. Counts of ids are distinct ids over all tables, counts of rows are sums over tables; " +
 			"a figure is null if the run did not get that far.",
 		Key: []string{"job", "run_id"}, Partition: "started_at", Cluster: []string{"job", "status"},
-		Columns: append(append(runColumns(), runRowColumns()...), runResultColumns()...),
+		Columns: slices.Concat(runColumns(), runRowColumns(), runResultColumns(), sourceRowColumns(), []RunColumn{
+			nullable("ids_operator_only", Int64Column, "Distinct ids that are opted out and on the operator's list only. Null without own suppression lists."),
+			nullable("ids_own_only", Int64Column, "Distinct ids that are on own suppression lists only."),
+			nullable("ids_on_both", Int64Column, "Distinct ids that are on the operator's list and on own suppression lists."),
+			nullable("ids_by_source", StringColumn, "Distinct ids on each own suppression list, whoever else lists them, as text, for example: form 12, crm 3."),
+		}),
 	}
 }
 
@@ -121,20 +128,30 @@ func runResultColumns() []RunColumn {
 	}
 }
 
+// sourceRowColumns count opted-out rows by who lists their ids.
+func sourceRowColumns() []RunColumn {
+	return []RunColumn{
+		nullable("rows_operator_only", Int64Column, "Of the opted-out rows: their id is on the operator's list only. Null without own suppression lists."),
+		nullable("rows_own_only", Int64Column, "Of the opted-out rows: their id is on own suppression lists only."),
+		nullable("rows_on_both", Int64Column, "Of the opted-out rows: their id is on the operator's list and on own suppression lists."),
+		nullable("rows_by_source", StringColumn, "Opted-out rows on each own suppression list, whoever else lists them, as text, for example: form 12, crm 3."),
+	}
+}
+
 func tablesTable() RunTable {
 	return RunTable{
 		Name: TablesTable, Schema: RunTablesSchema,
 		Doc: "One row per run and table: what was read and written, and what could not be. A figure is null if the run did not get that far with the table.",
 		Key: []string{"job", "run_id", "table_name"}, Partition: "run_started_at", Cluster: []string{"job", "table_name"},
-		Columns: append(append(ofRun(
+		Columns: slices.Concat(ofRun(
 			required("table_name", StringColumn, "Name of the table in the job file."),
 			required("status", StringColumn, "reconciled, previewed (dry run), reapplied (offline run), partial (some units failed) or failed (no unit was applied)."),
-		), rowColumns()...),
+		), rowColumns(), []RunColumn{
 			nullable("malformed_reasons", StringColumn, "Malformed rows by reason, as text, for example: bad_length 12, not_base64 3."),
 			nullable("failed_units", StringColumn, "The first 20 failed units with phase and reason, as text."),
 			nullable("version_before", StringColumn, "Version of the table's only unit before it was applied; of more units, sha256: and the digest of a line for each: unit, tab, version."),
 			nullable("version_after", StringColumn, "The same after it was applied."),
-		),
+		}, sourceRowColumns()),
 	}
 }
 

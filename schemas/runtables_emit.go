@@ -60,6 +60,46 @@ func (t RunTable) BigQueryDDL() string {
 	return b.String()
 }
 
+// SQLDDL gives statements that make the table in standard SQL, as DuckDB and
+// PostgreSQL take it.
+func (t RunTable) SQLDDL() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s (\n", t.Name)
+	for i, c := range t.Columns {
+		fmt.Fprintf(&b, "  %s %s", c.Name, c.Type.standardSQL())
+		if !c.Nullable {
+			b.WriteString(" NOT NULL")
+		}
+		if i < len(t.Columns)-1 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, ");\nCOMMENT ON TABLE %s IS %s;\n", t.Name, sqlText(t.about()))
+	for _, c := range t.Columns {
+		fmt.Fprintf(&b, "COMMENT ON COLUMN %s.%s IS %s;\n", t.Name, c.Name, sqlText(c.Doc))
+	}
+	return b.String()
+}
+
+func sqlText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// ParquetSchema gives the schema of the table's Parquet files in the notation
+// of Parquet.
+func (t RunTable) ParquetSchema() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "message %s {\n", t.Name)
+	for _, c := range t.Columns {
+		repetition := "required"
+		if c.Nullable {
+			repetition = "optional"
+		}
+		fmt.Fprintf(&b, "  %s %s;\n", repetition, c.Type.parquet(c.Name))
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
 // JSONSchema describes a row as a JSON object.
 func (t RunTable) JSONSchema() ([]byte, error) {
 	type property struct {
@@ -91,7 +131,7 @@ func (t RunTable) JSONSchema() ([]byte, error) {
 
 // about is the table's description where there is no place for its version.
 func (t RunTable) about() string {
-	return fmt.Sprintf("%s Rows are told apart by %s. Schema: %s.", t.Doc, strings.Join(t.Key, ", "), t.Schema)
+	return fmt.Sprintf("%s Rows are told apart by %s. Schema: %s, revision %d.", t.Doc, strings.Join(t.Key, ", "), t.Schema, RunTablesRevision)
 }
 
 // bigQuery is the type's name in BigQuery's API.
@@ -112,6 +152,38 @@ func (c ColumnType) bigQuery() string {
 
 // googleSQL is the type's name in statements.
 func (c ColumnType) googleSQL() string { return strings.ToUpper(string(c)) }
+
+// standardSQL is the type's name in standard SQL.
+func (c ColumnType) standardSQL() string {
+	switch c {
+	case Int64Column:
+		return "BIGINT"
+	case Float64Column:
+		return "DOUBLE PRECISION"
+	case BoolColumn:
+		return "BOOLEAN"
+	case TimestampColumn:
+		return "TIMESTAMP WITH TIME ZONE"
+	default:
+		return "TEXT"
+	}
+}
+
+// parquet is a column of the type in the notation of Parquet.
+func (c ColumnType) parquet(name string) string {
+	switch c {
+	case Int64Column:
+		return "int64 " + name
+	case Float64Column:
+		return "double " + name
+	case BoolColumn:
+		return "boolean " + name
+	case TimestampColumn:
+		return "int64 " + name + " (TIMESTAMP(MILLIS,true))"
+	default:
+		return "binary " + name + " (STRING)"
+	}
+}
 
 func (c ColumnType) json() (name, format string) {
 	switch c {

@@ -3,7 +3,10 @@ package schemas
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,6 +31,7 @@ func TestPublishedSchemas(t *testing.T) {
 		}
 		for name, got := range map[string][]byte{
 			".bigquery.json": bigQuery, ".sql": []byte(table.BigQueryDDL()), ".schema.json": object,
+			".ddl.sql": []byte(table.SQLDDL()), ".parquet.txt": []byte(table.ParquetSchema()),
 		} {
 			path := filepath.Join("runtables", table.Name+name)
 			if *update {
@@ -41,6 +45,52 @@ func TestPublishedSchemas(t *testing.T) {
 			}
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s is not what the table's description gives; if that is meant: go test ./schemas -update", path)
+			}
+		}
+	}
+}
+
+// The columns of every revision, one a line: table, column, type, and whether
+// it may be NULL. What a revision has, all later ones have in the same place;
+// what they add comes behind it and may be NULL.
+func TestRevisionsOnlyAddNullableColumns(t *testing.T) {
+	now := map[string][]string{}
+	var all strings.Builder
+	for _, table := range RunTables() {
+		for _, c := range table.Columns {
+			line := fmt.Sprintf("%s %s %s %s", table.Name, c.Name, c.Type, map[bool]string{true: "nullable", false: "required"}[c.Nullable])
+			now[table.Name] = append(now[table.Name], line)
+			all.WriteString(line + "\n")
+		}
+	}
+	for n := 1; n <= RunTablesRevision; n++ {
+		path := filepath.Join("runtables", fmt.Sprintf("r%d.txt", n))
+		if _, err := os.Stat(path); *update && n == RunTablesRevision && errors.Is(err, fs.ErrNotExist) {
+			if err := os.WriteFile(path, []byte(all.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == RunTablesRevision && string(data) != all.String() {
+			t.Errorf("the columns are not those of revision %d; if they may change: raise RunTablesRevision and go test ./schemas -update", n)
+		}
+		then := map[string][]string{}
+		for line := range strings.Lines(string(data)) {
+			name, _, _ := strings.Cut(line, " ")
+			then[name] = append(then[name], strings.TrimSuffix(line, "\n"))
+		}
+		for name, columns := range then {
+			if len(now[name]) < len(columns) || !slices.Equal(now[name][:len(columns)], columns) {
+				t.Errorf("%s: the columns of revision %d were changed", name, n)
+				continue
+			}
+			for _, line := range now[name][len(columns):] {
+				if !strings.HasSuffix(line, " nullable") {
+					t.Errorf("revision %d has no %q: it must be nullable", n, line)
+				}
 			}
 		}
 	}

@@ -38,10 +38,13 @@ func RunTables(run string, events []schemas.Event, ended bool, last schemas.Ledg
 	if err != nil {
 		return nil, nil, err
 	}
-	sums := values{}
+	sums, bySource := values{}, schemas.SourceCount{}
 	for _, t := range b.report.Tables {
 		v := b.tableFigures(t, &f)
 		sums.addAll(v)
+		if t.RowsBySource != nil {
+			bySource.Add(*t.RowsBySource)
+		}
 		b.tableTexts(v, t, &f)
 		row, err := tables.Row(v)
 		if err != nil {
@@ -49,6 +52,7 @@ func RunTables(run string, events []schemas.Event, ended bool, last schemas.Ledg
 		}
 		tableRows = append(tableRows, row)
 	}
+	sums.text("rows_by_source", sourcesText(bySource.BySource))
 	b.runValues(sums, &f)
 	runRow, err = runs.Row(sums)
 	return runRow, tableRows, err
@@ -175,6 +179,9 @@ func (b *builder) tableFigures(t schemas.TableReport, f *facts) values {
 		"rows_opted_out": t.RowsOptedOut, "rows_flagged": t.RowsFlagged, "rows_flag_kept": t.RowsKept, "rows_confirmed": done.confirmed,
 		"bytes_before": t.BytesBefore, "bytes_after": t.BytesAfter,
 	})
+	if c := t.RowsBySource; c != nil {
+		v.ints(true, map[string]int64{"rows_operator_only": c.Operator, "rows_own_only": c.Own, "rows_on_both": c.Both})
+	}
 	return v
 }
 
@@ -187,6 +194,9 @@ func (b *builder) tableTexts(v values, t schemas.TableReport, f *facts) {
 	v.text("failed_units", failuresText(r.Failures, t.Table))
 	v.text("version_before", versionText(tf.before))
 	v.text("version_after", versionText(tf.after))
+	if t.RowsBySource != nil {
+		v.text("rows_by_source", sourcesText(t.RowsBySource.BySource))
+	}
 }
 
 // runValues adds to the sums over all tables what is known of the run only.
@@ -245,6 +255,10 @@ func (b *builder) runIDs(v values) {
 			v["oldest_answer_at"], v["newest_answer_at"] = c.OldestMS, c.NewestMS
 		}
 	}
+	if s := b.report.Sources; s != nil && b.counted {
+		v.ints(true, map[string]int64{"ids_operator_only": s.IDs.Operator, "ids_own_only": s.IDs.Own, "ids_on_both": s.IDs.Both})
+		v.text("ids_by_source", sourcesText(s.IDs.BySource))
+	}
 	if s := b.report.Suppression; s != nil {
 		v.ints(true, map[string]int64{"suppression_total": s.Total, "suppression_added": s.Added, "suppression_moved_earlier": s.Moved})
 		v.text("suppression_digest", s.Digest)
@@ -287,6 +301,15 @@ func reasonsText(m map[schemas.Reason]int64) string {
 		if m[reason] > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", reason, m[reason]))
 		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// sourcesText lists what is on each own list, also where that is nothing.
+func sourcesText(bySource map[string]int64) string {
+	var parts []string
+	for _, source := range slices.Sorted(maps.Keys(bySource)) {
+		parts = append(parts, fmt.Sprintf("%s %d", source, bySource[source]))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -130,6 +130,25 @@ func TestRowsOfAnOfflineRun(t *testing.T) {
 	})
 }
 
+func TestRowsTellWhoListsWhatIsOptedOut(t *testing.T) {
+	run, tables := rowsOf(t, sourced(t, nil), false)
+	rows := map[string]any{"rows_operator_only": int64(6), "rows_own_only": int64(5), "rows_on_both": int64(1), "rows_by_source": "form 6"}
+	wantColumns(t, "crm", tables[0], rows)
+	wantColumns(t, "run", run, rows)
+	wantColumns(t, "run", run, map[string]any{"ids_operator_only": int64(3), "ids_own_only": int64(2), "ids_on_both": int64(1), "ids_by_source": "form 3"})
+
+	events := sourced(t, nil)
+	run, tables = rowsOf(t, events[:5], false) // up to the ids
+	wantColumns(t, "not counted yet", run, map[string]any{"ids_operator_only": nil, "ids_by_source": nil, "rows_own_only": nil, "rows_by_source": nil})
+	wantColumns(t, "not applied yet", tables[0], map[string]any{"rows_operator_only": nil, "rows_by_source": nil})
+
+	run, _ = rowsOf(t, ledgerOf(t, schemas.RunStarted{}), false)
+	wantColumns(t, "no own lists", run, map[string]any{"ids_operator_only": nil, "ids_own_only": nil, "ids_on_both": nil, "ids_by_source": nil, "rows_on_both": nil})
+	if got := sourcesText(map[string]int64{"b": 0, "a": 12}); got != "a 12, b 0" {
+		t.Error(got)
+	}
+}
+
 func TestTextOfFailuresIsBounded(t *testing.T) {
 	var all []schemas.UnitFailed
 	for n := range 100 {

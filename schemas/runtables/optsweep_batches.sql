@@ -15,4 +15,4 @@ CREATE TABLE IF NOT EXISTS `${dataset}.optsweep_batches` (
 )
 PARTITION BY DATE(run_started_at)
 CLUSTER BY job, run_id, batch
-OPTIONS (description = "One row per batch of ids that an operator answered. Each line of a run's journal of answers carries the hash of the line before; the hash of the last is check_journal_hash in optsweep_runs. Rows are told apart by job, run_id, batch. Schema: optsweep.runtables.v1.");
+OPTIONS (description = "One row per batch of ids that an operator answered. Each line of a run's journal of answers carries the hash of the line before; the hash of the last is check_journal_hash in optsweep_runs. Rows are told apart by job, run_id, batch. Schema: optsweep.runtables.v1, revision 2.");

@@ -9,4 +9,4 @@ CREATE TABLE IF NOT EXISTS `${dataset}.optsweep_optouts` (
 )
 PARTITION BY DATE(run_started_at)
 CLUSTER BY job, pseudonym
-OPTIONS (description = "One row per id that a run learned to be opted out. Ids known from earlier runs are not asked about again, so each is here once, but for dry runs and after an unflag. Rows are told apart by job, run_id, batch, pseudonym. Schema: optsweep.runtables.v1.");
+OPTIONS (description = "One row per id that a run learned to be opted out. Ids known from earlier runs are not asked about again, so each is here once, but for dry runs and after an unflag. Rows are told apart by job, run_id, batch, pseudonym. Schema: optsweep.runtables.v1, revision 2.");

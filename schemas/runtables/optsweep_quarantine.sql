@@ -11,4 +11,4 @@ CREATE TABLE IF NOT EXISTS `${dataset}.optsweep_quarantine` (
 )
 PARTITION BY DATE(run_started_at)
 CLUSTER BY job, table_name, reason
-OPTIONS (description = "One row per table row whose id has no verdict. What is here was not checked, and so is not clear. Ids that nobody was asked about are counted in optsweep_runs only. Rows are told apart by job, run_id, table_name, unit, row_index, reason, pseudonym. Schema: optsweep.runtables.v1.");
+OPTIONS (description = "One row per table row whose id has no verdict. What is here was not checked, and so is not clear. Ids that nobody was asked about are counted in optsweep_runs only. Rows are told apart by job, run_id, table_name, unit, row_index, reason, pseudonym. Schema: optsweep.runtables.v1, revision 2.");

@@ -71,8 +71,16 @@ CREATE TABLE IF NOT EXISTS `${dataset}.optsweep_runs` (
   failure_class STRING OPTIONS (description = "Class of the failure that ended or interrupted the run: failed, partial, refused, integrity, limit, cancelled. Null if there was none."),
   failure_message STRING OPTIONS (description = "Why the run ended without success, was interrupted or given up."),
   ledger_seq INT64 NOT NULL OPTIONS (description = "Number of the run's last event in the ledger."),
-  ledger_hash STRING NOT NULL OPTIONS (description = "Hash of that event, which stands for the ledger up to it: SHA-256 in hexadecimal.")
+  ledger_hash STRING NOT NULL OPTIONS (description = "Hash of that event, which stands for the ledger up to it: SHA-256 in hexadecimal."),
+  rows_operator_only INT64 OPTIONS (description = "Of the opted-out rows: their id is on the operator's list only. Null without own suppression lists."),
+  rows_own_only INT64 OPTIONS (description = "Of the opted-out rows: their id is on own suppression lists only."),
+  rows_on_both INT64 OPTIONS (description = "Of the opted-out rows: their id is on the operator's list and on own suppression lists."),
+  rows_by_source STRING OPTIONS (description = "Opted-out rows on each own suppression list, whoever else lists them, as text, for example: form 12, crm 3."),
+  ids_operator_only INT64 OPTIONS (description = "Distinct ids that are opted out and on the operator's list only. Null without own suppression lists."),
+  ids_own_only INT64 OPTIONS (description = "Distinct ids that are on own suppression lists only."),
+  ids_on_both INT64 OPTIONS (description = "Distinct ids that are on the operator's list and on own suppression lists."),
+  ids_by_source STRING OPTIONS (description = "Distinct ids on each own suppression list, whoever else lists them, as text, for example: form 12, crm 3.")
 )
 PARTITION BY DATE(started_at)
 CLUSTER BY job, status
-OPTIONS (description = "One row per run: who asked whom, what was found, how it ended. Counts of ids are distinct ids over all tables, counts of rows are sums over tables; a figure is null if the run did not get that far. Rows are told apart by job, run_id. Schema: optsweep.runtables.v1.");
+OPTIONS (description = "One row per run: who asked whom, what was found, how it ended. Counts of ids are distinct ids over all tables, counts of rows are sums over tables; a figure is null if the run did not get that far. Rows are told apart by job, run_id. Schema: optsweep.runtables.v1, revision 2.");

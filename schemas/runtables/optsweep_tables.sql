@@ -26,8 +26,12 @@ CREATE TABLE IF NOT EXISTS `${dataset}.optsweep_tables` (
   malformed_reasons STRING OPTIONS (description = "Malformed rows by reason, as text, for example: bad_length 12, not_base64 3."),
   failed_units STRING OPTIONS (description = "The first 20 failed units with phase and reason, as text."),
   version_before STRING OPTIONS (description = "Version of the table's only unit before it was applied; of more units, sha256: and the digest of a line for each: unit, tab, version."),
-  version_after STRING OPTIONS (description = "The same after it was applied.")
+  version_after STRING OPTIONS (description = "The same after it was applied."),
+  rows_operator_only INT64 OPTIONS (description = "Of the opted-out rows: their id is on the operator's list only. Null without own suppression lists."),
+  rows_own_only INT64 OPTIONS (description = "Of the opted-out rows: their id is on own suppression lists only."),
+  rows_on_both INT64 OPTIONS (description = "Of the opted-out rows: their id is on the operator's list and on own suppression lists."),
+  rows_by_source STRING OPTIONS (description = "Opted-out rows on each own suppression list, whoever else lists them, as text, for example: form 12, crm 3.")
 )
 PARTITION BY DATE(run_started_at)
 CLUSTER BY job, table_name
-OPTIONS (description = "One row per run and table: what was read and written, and what could not be. A figure is null if the run did not get that far with the table. Rows are told apart by job, run_id, table_name. Schema: optsweep.runtables.v1.");
+OPTIONS (description = "One row per run and table: what was read and written, and what could not be. A figure is null if the run did not get that far with the table. Rows are told apart by job, run_id, table_name. Schema: optsweep.runtables.v1, revision 2.");
