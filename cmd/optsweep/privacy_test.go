@@ -269,6 +269,7 @@ func (p *privacy) embedded() {
 	p.run("", "report", config, "--evidence", p.path("pack.zip"))
 	p.run("", "verify", config, "--files")
 	p.run("", "publish", config)
+	p.run("", "publish", config, "--out", p.path("tables"))
 	p.run("", "verify", p.path("pack.zip"))
 	p.run("", "runs", config)
 	p.run("", "runs", "show", config)

@@ -21,8 +21,9 @@ type Job struct {
 	Operator    Operator
 	Workspace   string // folder for everything a run leaves behind
 	Limits      Limits
-	BigQuery    BigQuery           // connection; zero unless a table is there
-	Tables      []Table            // at least one, with distinct names
+	BigQuery    BigQuery // connection; zero unless a table is there
+	Tables      []Table  // at least one, with distinct names
+	RunTables   RunTables
 	Signals     Signals            // who is told about runs
 	Schedule    *schedule.Schedule // nil: the job file has none
 }
@@ -93,6 +94,11 @@ type BigQuery struct {
 	Runs         string        // dataset for the run tables, "project.dataset"; empty: none
 	Location     string        // of Runs, and of tables that name none
 	Staging      string        // for Runs, and for tables that name none
+}
+
+// RunTables says where run tables go besides BigQuery.Runs.
+type RunTables struct {
+	Parquet string // folder; empty: none
 }
 
 // Defaults of a BigQuery connection.

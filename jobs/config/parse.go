@@ -76,6 +76,7 @@ func (r *reader) job(s *section, job *Job) {
 	job.BigQuery, defaults = bigQuery(connection.section())
 	job.Tables = tables(s.required("tables"), workspace, job.Workspace, defaults)
 	r.needsBigQuery(job, connection)
+	job.RunTables = runTables(s.optional("run_tables"), job)
 	job.Signals = signals(s)
 	job.Schedule = readSchedule(s.optional("schedule"), job.Limits.MaxDuration)
 	s.done()
@@ -113,6 +114,19 @@ func operator(s *section) Operator {
 	}
 	s.done()
 	return o
+}
+
+func runTables(at value, job *Job) (r RunTables) {
+	s := at.section()
+	folder := s.optional("parquet")
+	if r.Parquet = folder.path(); at.present() {
+		s.require("parquet")
+	}
+	if problem := job.RunTablesIn(r.Parquet); problem != "" {
+		folder.fail(problem, "choose another folder, such as ./run-tables")
+	}
+	s.done()
+	return r
 }
 
 func limits(s *section) Limits {

@@ -39,6 +39,7 @@ tables:
     parquet:
       path: seg/[ab].parquet
       id_column: advertising id
+run_tables: {parquet: out/run-tables}
 `
 
 func TestParseGivesEveryValue(t *testing.T) {
@@ -54,7 +55,7 @@ func TestParseGivesEveryValue(t *testing.T) {
 			Parallel: 8, Binary: true, CanariesFile: "/jobs/here/canaries.csv", CAFile: "/etc/ca.pem",
 			AllowPlainHTTP: []string{"localhost", "10.0.0.1"}, AllowHostMismatch: true,
 		},
-		Workspace: "/jobs/ws",
+		Workspace: "/jobs/ws", RunTables: RunTables{Parquet: "/jobs/here/out/run-tables"},
 		Limits:    Limits{MemoryBytes: 3 << 29, MaxNewFlags: 7.5, MaxQuarantined: 0, MaxRowDrop: 25, AllowZeroHits: true, MaxDuration: 48 * time.Hour, Workers: 3},
 		Tables: []Table{
 			{Name: "crm", Parquet: Parquet{Path: "/jobs/here/data/crm/**/*.parquet", IDColumn: "euid"},
@@ -169,6 +170,9 @@ func TestProblems(t *testing.T) {
 		{"control character", good, "advertising id", `"a\nb"`, []string{"f:26:18: tables[1].parquet.id_column: holds a line break"}},
 		{"bigquery beside parquet", good, "    parquet:\n", "    bigquery: {table: p.d.t, id_column: id, staging: p.s}\n    parquet:\n", []string{
 			"f:23:5: tables[1].write: is missing (choose write:", "f:25:5: tables[1].parquet: a table is either Parquet or BigQuery"}},
+		{"run tables in data", good, "out/run-tables", "data/crm/out", []string{"f:27:23: run_tables.parquet: lies inside the data folder of table crm"}},
+		{"run tables in workspace", good, "out/run-tables", "../ws/out", []string{"f:27:23: run_tables.parquet: lies inside the workspace"}},
+		{"run tables nowhere", good, "{parquet: out/run-tables}", "{}", []string{"f:27:13: run_tables.parquet: is missing"}},
 		{"workspace in data", good, "../ws", "data/crm/ws", []string{"f:17:12: workspace: lies inside the data folder of tables[0].parquet.path"}},
 		{"data in workspace", good, "seg/[ab].parquet", "../ws/seg/a.parquet", []string{"f:25:13: tables[1].parquet.path: lies inside the workspace"}},
 		{"anchor", good, "job: crm-audiences", "job: &a crm", []string{"f:2:6: job: anchors, aliases"}},
@@ -375,7 +379,7 @@ func TestDigest(t *testing.T) {
 	for _, change := range [][2]string{ // what does not decide the result
 		{"version: 1\n", "version: 1\n# a comment\n"},
 		{"{env: EUID_API_KEY}", "{file: key}"}, {"parallel: 8", "parallel: 9"}, {"binary: true", "binary: false"},
-		{"max_quarantined: 0%", "max_quarantined: 2%"},
+		{"max_quarantined: 0%", "max_quarantined: 2%"}, {"out/run-tables", "run-tables"},
 		{"workspace:", "metrics: {textfile: a.prom}\nlineage: {file: a}\ntracing: {endpoint: https://a.example}\nheartbeat: {url: https://a.example}\nnotify: [{kind: webhook, url: https://a.example, on: [failed]}]\nworkspace:"}, {"/etc/ca.pem", "ca.pem"}, {"/v2/\n", "\n"},
 	} {
 		if got := parse(strings.Replace(good, change[0], change[1], 1)).Digest(); got != want {

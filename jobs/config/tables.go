@@ -81,6 +81,24 @@ func apart(path pathAt, workspaceAt value, workspace string) {
 	}
 }
 
+// RunTablesIn says why run tables cannot be Parquet files in dir, or nothing:
+// they would be taken for data or for a part of the workspace.
+func (j *Job) RunTablesIn(dir string) (problem string) {
+	if dir == "" {
+		return ""
+	}
+	for _, t := range j.Tables {
+		folder, rest := doublestar.SplitPattern(filepath.ToSlash(t.Parquet.Path))
+		if t.Parquet.Path != "" && strings.ContainsAny(rest, "*?[{") && inside(dir, folder) {
+			return "lies inside the data folder of table " + t.Name
+		}
+	}
+	if j.Workspace != "" && inside(dir, j.Workspace) {
+		return "lies inside the workspace"
+	}
+	return ""
+}
+
 // inside tells whether path is folder or lies below it, by name.
 func inside(path, folder string) bool {
 	rel, err := filepath.Rel(folder, path)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 
 	"optsweep/connectors/bigquery"
+	"optsweep/connectors/runfiles"
 	"optsweep/jobs/config"
 	"optsweep/jobs/ledger"
 	"optsweep/jobs/runtables"
@@ -14,63 +16,119 @@ import (
 	"optsweep/schemas/durable"
 )
 
+// Published says how many runs were put where.
+type Published struct {
+	Runs    int    `json:"published_runs"`
+	Dataset string `json:"dataset,omitempty"` // of BigQuery
+	Folder  string `json:"folder,omitempty"`  // of Parquet files
+}
+
 // Publish puts the runs of a job that have ended into its run tables, but for
-// those that are there, and tells how many it has put there.
-func Publish(ctx context.Context, s System, job *config.Job) (runs int, err error) {
-	if job.BigQuery.Runs == "" {
-		return 0, schemas.Errorf(schemas.Usage, "the job file names no dataset for run tables").WithHint("set bigquery.runs: project.dataset")
+// those that are there. With a folder it writes them there, as Parquet files,
+// and nowhere else.
+func Publish(ctx context.Context, s System, job *config.Job, folder string) (done []Published, err error) {
+	there := *job
+	if folder != "" {
+		if there.RunTables.Parquet, err = filepath.Abs(folder); err != nil {
+			return nil, err
+		}
+		if problem := job.RunTablesIn(there.RunTables.Parquet); problem != "" {
+			return nil, schemas.Errorf(schemas.Usage, "%s %s", there.RunTables.Parquet, problem).WithHint("name another folder with --out")
+		}
+		there.BigQuery.Runs = ""
+	}
+	if there.RunTables.Parquet == "" && there.BigQuery.Runs == "" {
+		return nil, schemas.Errorf(schemas.Usage, "the job file names no place for run tables").
+			WithHint("name a folder for Parquet files with --out DIR, or set run_tables: {parquet: DIR}, or bigquery.runs: project.dataset")
 	}
 	workspace, err := sweep.OpenWorkspace(durable.Disk{}, job.Workspace, s.Now, s.owner(job))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, workspace.Close()) }()
-	return publishRuns(ctx, s, job)
+	return publishRuns(ctx, s, &there)
 }
 
-// publishRuns is Publish for who holds the lease of the workspace. Without a
-// dataset for run tables it does nothing.
-func publishRuns(ctx context.Context, s System, job *config.Job) (runs int, err error) {
-	if job.BigQuery.Runs == "" {
-		return 0, nil
+// publishRuns is Publish for who holds the lease of the workspace, to where the
+// job file says. Without a place for run tables it does nothing.
+func publishRuns(ctx context.Context, s System, job *config.Job) (done []Published, err error) {
+	if dir := job.RunTables.Parquet; dir != "" {
+		n, folderErr := publishTo(ctx, s, job, dir, runfiles.Folder{Dir: dir})
+		done, err = append(done, Published{Runs: n, Folder: dir}), folderErr
 	}
+	if job.BigQuery.Runs == "" || ctx.Err() != nil {
+		return done, err
+	}
+	n, datasetErr := publishToBigQuery(ctx, s, job)
+	return append(done, Published{Runs: n, Dataset: job.BigQuery.Runs}), errors.Join(err, datasetErr)
+}
+
+func publishToBigQuery(ctx context.Context, s System, job *config.Job) (runs int, err error) {
 	dataset, err := bigquery.ParseDataset(job.BigQuery.Runs)
 	if err != nil {
 		return 0, schemas.Errorf(schemas.Usage, "bigquery.runs: %v", err)
 	}
-	layout := sweep.Layout(job.Workspace)
 	client, err := dial(ctx, s, job, place{job.BigQuery.Location, job.BigQuery.Staging})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	there, err := client.Published(ctx, dataset, job.Name)
+	return publishTo(ctx, s, job, dataset.String(), inDataset{client, dataset})
+}
+
+// runTables is where run tables are kept.
+type runTables interface {
+	// Published lists the runs of a job that are there, each with the number of
+	// the ledger event up to which it is told.
+	Published(ctx context.Context, job string) (map[string]int64, error)
+	// PublishRun puts the rows of a run there, in place of those from before.
+	PublishRun(ctx context.Context, job string, run schemas.RunRef, rows runRows) error
+}
+
+type runRows = func(t schemas.RunTable, each func(row []any) error) error
+
+var _ runTables = runfiles.Folder{}
+
+// inDataset are the run tables of a dataset of BigQuery.
+type inDataset struct {
+	client  *bigquery.Client
+	dataset bigquery.TableRef
+}
+
+func (d inDataset) Published(ctx context.Context, job string) (map[string]int64, error) {
+	return d.client.Published(ctx, d.dataset, job)
+}
+
+func (d inDataset) PublishRun(ctx context.Context, job string, run schemas.RunRef, rows runRows) error {
+	return d.client.PublishRun(ctx, d.dataset, job, run, rows)
+}
+
+// publishTo puts the runs that have ended into run tables, which are at where.
+func publishTo(ctx context.Context, s System, job *config.Job, where string, tables runTables) (runs int, err error) {
+	there, err := tables.Published(ctx, job.Name)
 	if err != nil {
 		return 0, err
 	}
+	layout := sweep.Layout(job.Workspace)
 	_, err = ledger.Runs(layout.Ledger(), func(r ledger.Run) error {
 		name, err := jobOf(r)
 		if err != nil || name != job.Name || !r.Ended || there[r.ID] == r.Last() {
 			return err
 		}
-		runs++
-		return publish(ctx, s, client, dataset, layout, job.Name, r)
-	})
-	return runs, err
-}
-
-func publish(ctx context.Context, s System, client *bigquery.Client, dataset bigquery.TableRef, layout sweep.Layout, job string, r ledger.Run) error {
-	err := client.PublishRun(ctx, dataset, job, schemas.RunRef{ID: r.ID, StartedMS: r.Events[0].Time.UnixMilli()}, func(t schemas.RunTable, each func([]any) error) error {
-		notes, err := runtables.Rows(ctx, layout, r, t, each)
-		for _, note := range notes {
-			s.Log.Info("a run table lacks rows", "run", r.ID, "run_table", t.Name, "reason", note)
+		err = tables.PublishRun(ctx, job.Name, schemas.RunRef{ID: r.ID, StartedMS: r.Events[0].Time.UnixMilli()}, func(t schemas.RunTable, each func([]any) error) error {
+			notes, err := runtables.Rows(ctx, layout, r, t, each)
+			for _, note := range notes {
+				s.Log.Info("a run table lacks rows", "run", r.ID, "run_table", t.Name, "reason", note)
+			}
+			return err
+		})
+		if err == nil {
+			runs++
+			s.Log.Info("published a run", "run", r.ID, "into", where)
 		}
 		return err
 	})
-	if err == nil {
-		s.Log.Info("published a run", "run", r.ID, "dataset", dataset.String())
-	}
-	return err
+	return runs, err
 }
 
 // jobOf is the job of a run.
