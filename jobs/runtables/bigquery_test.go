@@ -69,6 +69,7 @@ func TestInBigQuery(t *testing.T) {
 	batches := int(reconciled.IDs.Batches)
 	for name, rows := range map[string]int{
 		"batch_proof": batches + 6, "figures_add_up": 0, "gaps": 1, "limits_overridden": 0, "not_reconciled": 0, "unverifiable_by_reason": 8, "time_to_honour": 1,
+		"asked": batches + 6, "time_to_honour_by_week": 1, "opted_out_by_source": 0,
 	} {
 		if len(answers[name]) != rows {
 			t.Errorf("%s has %d rows, want %d: %v", name, len(answers[name]), rows, answers[name])

@@ -9,6 +9,17 @@ import (
 	"optsweep/schemas"
 )
 
+// dialect are the words that differ between the two.
+var dialect = regexp.MustCompile("(?i)\\b(TIMESTAMP_SUB|CURRENT_TIMESTAMP|now|TIMESTAMP_DIFF|epoch_ms|SECOND|DATE_DIFF|DATE_TRUNC|ISOWEEK|week|DATE|DAY|INT64|BIGINT|CAST|AS|[0-9]+)\\b|'[a-z]+'")
+
+// shared are the words that a query must have in either dialect, in order of
+// the alphabet: a function may take its arguments the other way round.
+func shared(sql string) []string {
+	words := regexp.MustCompile(`[A-Za-z_]+`).FindAllString(dialect.ReplaceAllString(sql, " "), -1)
+	slices.Sort(words)
+	return words
+}
+
 // Each query says what it answers, and names only tables and columns that
 // there are. Whether it runs, a warehouse has to tell.
 func TestQueriesFitTheRunTables(t *testing.T) {
@@ -45,6 +56,24 @@ func TestQueriesFitTheRunTables(t *testing.T) {
 		}
 		if sql, err := schemas.InDataset(q.SQL, "p.d"); err != nil || strings.Contains(sql, "$") || !strings.Contains(sql, "`p.d.optsweep_") {
 			t.Errorf("%s: %v", q.Name, err)
+		}
+	}
+	views, err := DuckDBViews()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range schemas.RunTables() {
+		if strings.Count(views, "VIEW "+table.Name+" AS SELECT * FROM read_parquet('"+table.Name+"/*.parquet', union_by_name = true);\n") != 1 {
+			t.Errorf("there is no view %s for DuckDB", table.Name)
+		}
+	}
+	for _, q := range all {
+		// What the dialects share must be the same: the question and the columns.
+		if !strings.HasPrefix(q.DuckDB, "-- "+q.About+"\n") || strings.ContainsAny(q.DuckDB, "`$") {
+			t.Errorf("%s: DuckDB is asked something else", q.Name)
+		}
+		if got, want := shared(q.DuckDB), shared(strings.ReplaceAll(q.SQL, "`"+schemas.DatasetPlaceholder+".", "`")); !slices.Equal(got, want) {
+			t.Errorf("%s: DuckDB is asked about %q, BigQuery about %q", q.Name, got, want)
 		}
 	}
 	if len(used) != len(schemas.RunTables()) {
