@@ -75,6 +75,31 @@ type JobPast struct {
 
 	Rows    map[string]int64 `json:"rows,omitempty"`       // by table, of the last run that reconciled all of it
 	Checked map[string]int64 `json:"checked_ms,omitempty"` // by table: start of the last run that asked and reconciled all of it, or its oldest answer if that is earlier
+
+	Flagged map[string]FlaggedTable `json:"flagged,omitempty"` // by table
+}
+
+// FlaggedRun is a finished run that wrote flags; zero: none is known.
+type FlaggedRun struct {
+	Run       string `json:"run,omitempty"`
+	StartedMS int64  `json:"started_ms,omitempty"` // Unix ms
+	EndedMS   int64  `json:"ended_ms,omitempty"`   // Unix ms
+}
+
+// FlaggedTable says which run last wrote the flags of a table, and of units that
+// it could not treat, which did before.
+type FlaggedTable struct {
+	FlaggedRun
+	Left map[string]FlaggedRun `json:"left,omitempty"` // by unit
+}
+
+// Of is the run that last wrote the flags of a unit, or would have if the unit
+// had been there.
+func (t FlaggedTable) Of(unit string) FlaggedRun {
+	if left, ok := t.Left[unit]; ok {
+		return left
+	}
+	return t.FlaggedRun
 }
 
 // PurgeResult is what retention removed, or would remove.

@@ -62,7 +62,8 @@ type TableReport struct {
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
 
-	RowsBySource *SourceCount `json:"rows_by_source,omitempty"` // of RowsOptedOut; nil: there were no own lists
+	RowsBySource *SourceCount   `json:"rows_by_source,omitempty"` // of RowsOptedOut; nil: there were no own lists
+	Honour       *TableHonoured `json:"honour,omitempty"`         // nil: not recorded
 }
 
 // Law is an equation that the figures of a run must satisfy.

@@ -114,6 +114,10 @@ func (b *builder) add(e schemas.Event) (err error) {
 		b.apply(v)
 	case schemas.EventOwnLists, schemas.EventSourcesCounted, schemas.EventTableSources:
 		err = b.addSources(e)
+	case schemas.EventTableHonoured:
+		var v schemas.TableHonoured
+		v, err = decode[schemas.TableHonoured](e)
+		b.table(v.Table).Honour = &v
 	case schemas.EventUnitFailed:
 		var v schemas.UnitFailed
 		v, err = decode[schemas.UnitFailed](e)

@@ -46,6 +46,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 		config  string
 		rows    = map[string]int64{}
 		broken  = map[string]bool{} // tables
+		failed  []schemas.UnitFailed
 		applied []schemas.Event
 	)
 	for _, e := range events {
@@ -65,6 +66,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 			var v schemas.UnitFailed
 			err = json.Unmarshal(e.Data, &v)
 			broken[v.Table] = true
+			failed = append(failed, v)
 		case schemas.EventChecked:
 			err = json.Unmarshal(e.Data, &checked)
 		case schemas.EventTableApplied:
@@ -92,6 +94,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 			h.Rows[table] = n
 		}
 	}
+	h.Flagged = h.flagged(events, rows, failed)
 	if offline {
 		h.later = append(slices.Clip(h.later), applied...)
 		return h, nil
@@ -156,4 +159,36 @@ func lostLedger(dir string, err error) error {
 	}
 	return schemas.Errorf(schemas.Failed, "the workspace %s has lost its ledger", dir).
 		WithHint("restore %s from a copy; it is the proof of every run and is never made anew", ledgerFile)
+}
+
+// flagged says which run last wrote the flags of which table, with one more
+// finished run that read tables and could not treat some units.
+func (h history) flagged(run []schemas.Event, read map[string]int64, failed []schemas.UnitFailed) map[string]schemas.FlaggedTable {
+	flagged := maps.Clone(h.Flagged)
+	if flagged == nil {
+		flagged = map[string]schemas.FlaggedTable{}
+	}
+	first, last := run[0], run[len(run)-1]
+	for table := range read {
+		flagged[table] = schemas.FlaggedTable{
+			FlaggedRun: schemas.FlaggedRun{Run: first.Run, StartedMS: first.Time.UnixMilli(), EndedMS: last.Time.UnixMilli()},
+		}
+	}
+	for _, f := range failed {
+		t, ok := flagged[f.Table]
+		switch {
+		case !ok || t.Run != first.Run:
+		case f.Unit == allUnits:
+			if flagged[f.Table], ok = h.Flagged[f.Table]; !ok {
+				delete(flagged, f.Table)
+			}
+		default:
+			if t.Left == nil {
+				t.Left = map[string]schemas.FlaggedRun{}
+			}
+			t.Left[f.Unit] = h.Flagged[f.Table].Of(f.Unit)
+			flagged[f.Table] = t
+		}
+	}
+	return flagged
 }

@@ -87,6 +87,9 @@ func (j Job) tables(ctx context.Context) ([]schemas.PlanTable, error) {
 	return list(ctx, j.Tables)
 }
 
+// allUnits is in the place of a unit where a table could not be listed.
+const allUnits = "(all)"
+
 // list lists the units of tables.
 func list(ctx context.Context, tables []Table) ([]schemas.PlanTable, error) {
 	listed := make([]schemas.PlanTable, len(tables))
@@ -97,7 +100,7 @@ func list(ctx context.Context, tables []Table) ([]schemas.PlanTable, error) {
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			failures = append(failures, schemas.UnitFailure{Unit: "(all)", Error: err.Error(), Hint: schemas.HintOf(err)})
+			failures = append(failures, schemas.UnitFailure{Unit: allUnits, Error: err.Error(), Hint: schemas.HintOf(err)})
 		}
 		for _, f := range failures {
 			f.Table = t.Name

@@ -149,11 +149,11 @@ func (r *run) phases(ctx context.Context) error {
 func (r *run) steps() []func(context.Context) error {
 	switch started := r.job.Started; {
 	case started.Offline:
-		return []func(context.Context) error{r.extract, r.recall, r.apply}
-	case started.DryRun: // which has nothing to write before it asks
+		return []func(context.Context) error{r.extract, r.recall, r.apply, r.honour}
+	case started.DryRun: // which has nothing to write before it asks, and honours nobody
 		return []func(context.Context) error{r.extract, r.check, r.apply}
 	default:
-		return []func(context.Context) error{r.extract, r.reapply, r.check, r.apply}
+		return []func(context.Context) error{r.extract, r.reapply, r.check, r.apply, r.honour}
 	}
 }
 
