@@ -10,6 +10,9 @@ import (
 	"optsweep/cmd/optsweep/internal/cli"
 )
 
+//go:generate go run . docs man --out docs/man
+//go:generate go run . docs markdown --out docs/commands.md
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal lets the command end cleanly; from then on the default

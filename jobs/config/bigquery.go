@@ -131,7 +131,7 @@ func idColumns(v value) []string {
 // guessed.
 func bigQueryWrite(at value, t *BigQueryTable) Write {
 	s := at.section()
-	if !at.present() {
+	if !at.present() || isNull(at.node) {
 		at.fail("is missing", "choose write: {mode: suppression, dataset: project.dataset}, {mode: column} or {mode: remove, dataset: ...}")
 	}
 	w := Write{Mode: WriteMode(s.required("mode").oneOf(string(Column), string(Suppression), string(Remove))), Stream: s.optional("stream").boolean()}

@@ -99,29 +99,33 @@ func TestBigQueryDefaults(t *testing.T) {
 	}
 }
 
+// warehouseProblems change one thing in warehouse.
+var warehouseProblems = []struct{ name, old, new, want string }{
+	{"no staging", "  staging: my-project.optsweep_staging\n", "", "tables[0].bigquery: has no dataset for staging tables"},
+	{"runs without staging", "  staging: my-project.optsweep_staging\n", "", "bigquery.staging: is missing"},
+	{"no mode", "{mode: column}", "{}", "tables[1].write.mode: is missing"},
+	{"write without a value", "write: {mode: column}", "write:", "tables[1].write: is missing"},
+	{"no dataset", "dataset: my-project.optsweep, view: false", "view: false", "tables[2].write.dataset: is missing"},
+	{"keep without a dataset", "remove, keep: false", "remove", "tables[3].write.dataset: is missing"},
+	{"wrong mode of a query", "{mode: suppression, dataset: my-project.optsweep, view: false}", "{mode: column}", "a query can only be reconciled with mode suppression"},
+	{"short name of a table", "my-project.ads.old", "ads.old", "tables[3].bigquery.table: must be of the form project.dataset.table"},
+	{"quote in a name", "my-project.ads.old", "my-project.ads.o`d", "tables[3].bigquery.table: must be of the form project.dataset.table"},
+	{"path", "user.euid", "user..euid", "tables[3].bigquery.id_column: must be a path to a column"},
+	{"path in a list", `"ids[].value"`, `"ids[0].value"`, "tables[1].bigquery.id_column[1]: must be a path to a column"},
+	{"id column overwritten", "{mode: column}", "{mode: column, column: main}", "tables[1].write: would overwrite the id column"},
+	{"column of another mode", "{mode: column}", "{mode: column, dataset: a.b}", "tables[1].write.dataset: is not for mode column"},
+	{"insecure alone", "  key_file: sa.json\n", "  insecure: true\n", "bigquery.endpoint: is missing"},
+	{"insecure elsewhere", "  key_file: sa.json\n", "  insecure: true\n  endpoint: http://127.0.0.1:1\n  grpc_endpoint: 10.0.0.1:2\n", "bigquery.insecure: would show ids to the network"},
+	{"plain HTTP", "  key_file: sa.json\n", "  endpoint: http://bq.example.com\n", "bigquery.endpoint: plain HTTP would show"},
+	{"grpc without a port", "  key_file: sa.json\n", "  grpc_endpoint: example.com\n", "bigquery.grpc_endpoint: must be a host and a port"},
+	{"bytes", "2TiB", "2", "bigquery.max_bytes_billed: must be a size"},
+	{"empty query", "        SELECT euid -- of all\n        FROM a.b\n", "\n", "tables[2].bigquery.query: is empty"},
+	{"Parquet with another mode", "bigquery: {table: my-project.ads.old, id_column: user.euid}\n    write: {mode: remove, keep: false}", "parquet: {path: a/*, id_column: b}\n    write: {mode: remove}",
+		"tables[3].write.mode: is not there for Parquet files yet"},
+}
+
 func TestBigQueryProblems(t *testing.T) {
-	for _, c := range []struct{ name, old, new, want string }{
-		{"no staging", "  staging: my-project.optsweep_staging\n", "", "tables[0].bigquery: has no dataset for staging tables"},
-		{"runs without staging", "  staging: my-project.optsweep_staging\n", "", "bigquery.staging: is missing"},
-		{"no mode", "{mode: column}", "{}", "tables[1].write.mode: is missing"},
-		{"no dataset", "dataset: my-project.optsweep, view: false", "view: false", "tables[2].write.dataset: is missing"},
-		{"keep without a dataset", "remove, keep: false", "remove", "tables[3].write.dataset: is missing"},
-		{"wrong mode of a query", "{mode: suppression, dataset: my-project.optsweep, view: false}", "{mode: column}", "a query can only be reconciled with mode suppression"},
-		{"short name of a table", "my-project.ads.old", "ads.old", "tables[3].bigquery.table: must be of the form project.dataset.table"},
-		{"quote in a name", "my-project.ads.old", "my-project.ads.o`d", "tables[3].bigquery.table: must be of the form project.dataset.table"},
-		{"path", "user.euid", "user..euid", "tables[3].bigquery.id_column: must be a path to a column"},
-		{"path in a list", `"ids[].value"`, `"ids[0].value"`, "tables[1].bigquery.id_column[1]: must be a path to a column"},
-		{"id column overwritten", "{mode: column}", "{mode: column, column: main}", "tables[1].write: would overwrite the id column"},
-		{"column of another mode", "{mode: column}", "{mode: column, dataset: a.b}", "tables[1].write.dataset: is not for mode column"},
-		{"insecure alone", "  key_file: sa.json\n", "  insecure: true\n", "bigquery.endpoint: is missing"},
-		{"insecure elsewhere", "  key_file: sa.json\n", "  insecure: true\n  endpoint: http://127.0.0.1:1\n  grpc_endpoint: 10.0.0.1:2\n", "bigquery.insecure: would show ids to the network"},
-		{"plain HTTP", "  key_file: sa.json\n", "  endpoint: http://bq.example.com\n", "bigquery.endpoint: plain HTTP would show"},
-		{"grpc without a port", "  key_file: sa.json\n", "  grpc_endpoint: example.com\n", "bigquery.grpc_endpoint: must be a host and a port"},
-		{"bytes", "2TiB", "2", "bigquery.max_bytes_billed: must be a size"},
-		{"empty query", "        SELECT euid -- of all\n        FROM a.b\n", "\n", "tables[2].bigquery.query: is empty"},
-		{"Parquet with another mode", "bigquery: {table: my-project.ads.old, id_column: user.euid}\n    write: {mode: remove, keep: false}", "parquet: {path: a/*, id_column: b}\n    write: {mode: remove}",
-			"tables[3].write.mode: is not there for Parquet files yet"},
-	} {
+	for _, c := range warehouseProblems {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(warehouse, c.old) {
 				t.Fatalf("%q is not in the file", c.old)

@@ -98,14 +98,16 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestProblems changes one thing in a good file and expects exactly the
-// problems listed, each as the start of its line.
-func TestProblems(t *testing.T) {
+type problemCase struct {
+	name, base, old, new string
+	want                 []string
+}
+
+// problemCases change one thing in a good file; each gives exactly the problems
+// listed, as the starts of their lines.
+func problemCases() []problemCase {
 	public := strings.NewReplacer("kind: private", "kind: public", "  parallel: 8\n", "").Replace(good)
-	cases := []struct {
-		name, base, old, new string
-		want                 []string
-	}{
+	return []problemCase{
 		{"unknown key near", good, "workspace:", "worksapce:", []string{
 			"f:1:1: workspace: is missing", "f:17:1: worksapce: unknown key (did you mean workspace?)"}},
 		{"case and dashes", good, "id_column: euid", "ID-Column: euid", []string{
@@ -183,7 +185,10 @@ func TestProblems(t *testing.T) {
 		{"empty", "a", "a", "# nothing\n", []string{"f:1:1: the file is empty"}},
 		{"too large", "a", "a", strings.Repeat("#", maxFile+1), []string{"f:1:1: the file is larger than 256 KiB"}},
 	}
-	for _, c := range cases {
+}
+
+func TestProblems(t *testing.T) {
+	for _, c := range problemCases() {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(c.base, c.old) {
 				t.Fatalf("%q is not in the file", c.old)

@@ -39,32 +39,35 @@ func TestScheduleGivesEveryValue(t *testing.T) {
 	}
 }
 
+// scheduleProblems stand at the end of embedded.
+var scheduleProblems = []struct{ name, text, want string }{
+	{"no value", "schedule:", "f:8:1: schedule: has no value"},
+	{"no cron", "schedule: {timezone: UTC}", "f:8:11: schedule.cron: is missing"},
+	{"number", "schedule: {cron: 5}", "f:8:18: schedule.cron: must be text"},
+	{"empty", "schedule: {cron: '  '}", "f:8:18: schedule.cron: is empty"},
+	{"never", "schedule: {cron: '0 0 30 2 *'}", "f:8:18: schedule.cron: never comes: no month it names has such a day"},
+	{"zone in front", "schedule: {cron: 'TZ=UTC'}", "f:8:18: schedule.cron: must not name a time zone (write it as timezone:"},
+	{"cron zone in front", "schedule: {cron: 'CRON_TZ=UTC 0 4 * * *'}", "f:8:18: schedule.cron: must not name a time zone"},
+	{"every", "schedule: {cron: '@every 6h'}", "f:8:18: schedule.cron: @every is not supported: it would count from whenever the daemon was started (name the times instead"},
+	{"seconds", "schedule: {cron: '0 0 4 * * *'}", "f:8:18: schedule.cron: has six fields: seconds are not supported"},
+	{"too few", "schedule: {cron: '0 4 * *'}", "f:8:18: schedule.cron: has 4 fields, want 5"},
+	{"empty field", "schedule: {cron: '0 , * * *'}", "f:8:18: schedule.cron: has an empty item in its field for the hour"},
+	{"minute", "schedule: {cron: '60 4 * * *'}", "f:8:18: schedule.cron: is no cron spec: end of range (60) above maximum (59)"},
+	{"Sunday", "schedule: {cron: '0 4 * * 7'}", "f:8:18: schedule.cron: is no cron spec"},
+	{"word", "schedule: {cron: '0 4 L * *'}", "f:8:18: schedule.cron: has no valid day of the month: want 1 to 31"},
+	{"zone", "schedule: {cron: '0 4 * * *', timezone: Europe/Berlinn}", "f:8:41: schedule.timezone: is no known time zone"},
+	{"local zone", "schedule: {cron: '0 4 * * *', timezone: Local}", "f:8:41: schedule.timezone: must name a time zone"},
+	{"overlap", "schedule: {cron: '0 4 * * *', overlap: allow}", "f:8:40: schedule.overlap: must be skip or queue"},
+	{"catch up", "schedule: {cron: '0 4 * * *', catch_up: yes}", "f:8:41: schedule.catch_up: must be skip or once or all"},
+	{"grace", "schedule: {cron: '0 4 * * *', grace: 0s}", "f:8:38: schedule.grace: must be a time span"},
+	{"jitter", "schedule: {cron: '*/10 * * * *', jitter: 10m}", "f:8:42: schedule.jitter: must be shorter than the time between two fires, which can be 10m0s"},
+	{"deadline", "schedule: {cron: '0 4 * * *', deadline: 5s}", "f:8:41: schedule.deadline: must be at least 1m"},
+	{"unknown", "schedule: {cron: '0 4 * * *', catchup: all}", "f:8:31: schedule.catchup: unknown key (did you mean catch_up?)"},
+}
+
 // Every slip in a schedule is told with its place.
 func TestScheduleProblems(t *testing.T) {
-	for _, c := range []struct{ name, text, want string }{
-		{"no value", "schedule:", "f:8:1: schedule: has no value"},
-		{"no cron", "schedule: {timezone: UTC}", "f:8:11: schedule.cron: is missing"},
-		{"number", "schedule: {cron: 5}", "f:8:18: schedule.cron: must be text"},
-		{"empty", "schedule: {cron: '  '}", "f:8:18: schedule.cron: is empty"},
-		{"never", "schedule: {cron: '0 0 30 2 *'}", "f:8:18: schedule.cron: never comes: no month it names has such a day"},
-		{"zone in front", "schedule: {cron: 'TZ=UTC'}", "f:8:18: schedule.cron: must not name a time zone (write it as timezone:"},
-		{"cron zone in front", "schedule: {cron: 'CRON_TZ=UTC 0 4 * * *'}", "f:8:18: schedule.cron: must not name a time zone"},
-		{"every", "schedule: {cron: '@every 6h'}", "f:8:18: schedule.cron: @every is not supported: it would count from whenever the daemon was started (name the times instead"},
-		{"seconds", "schedule: {cron: '0 0 4 * * *'}", "f:8:18: schedule.cron: has six fields: seconds are not supported"},
-		{"too few", "schedule: {cron: '0 4 * *'}", "f:8:18: schedule.cron: has 4 fields, want 5"},
-		{"empty field", "schedule: {cron: '0 , * * *'}", "f:8:18: schedule.cron: has an empty item in its field for the hour"},
-		{"minute", "schedule: {cron: '60 4 * * *'}", "f:8:18: schedule.cron: is no cron spec: end of range (60) above maximum (59)"},
-		{"Sunday", "schedule: {cron: '0 4 * * 7'}", "f:8:18: schedule.cron: is no cron spec"},
-		{"word", "schedule: {cron: '0 4 L * *'}", "f:8:18: schedule.cron: has no valid day of the month: want 1 to 31"},
-		{"zone", "schedule: {cron: '0 4 * * *', timezone: Europe/Berlinn}", "f:8:41: schedule.timezone: is no known time zone"},
-		{"local zone", "schedule: {cron: '0 4 * * *', timezone: Local}", "f:8:41: schedule.timezone: must name a time zone"},
-		{"overlap", "schedule: {cron: '0 4 * * *', overlap: allow}", "f:8:40: schedule.overlap: must be skip or queue"},
-		{"catch up", "schedule: {cron: '0 4 * * *', catch_up: yes}", "f:8:41: schedule.catch_up: must be skip or once or all"},
-		{"grace", "schedule: {cron: '0 4 * * *', grace: 0s}", "f:8:38: schedule.grace: must be a time span"},
-		{"jitter", "schedule: {cron: '*/10 * * * *', jitter: 10m}", "f:8:42: schedule.jitter: must be shorter than the time between two fires, which can be 10m0s"},
-		{"deadline", "schedule: {cron: '0 4 * * *', deadline: 5s}", "f:8:41: schedule.deadline: must be at least 1m"},
-		{"unknown", "schedule: {cron: '0 4 * * *', catchup: all}", "f:8:31: schedule.catchup: unknown key (did you mean catch_up?)"},
-	} {
+	for _, c := range scheduleProblems {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse("f", []byte(embedded+c.text+"\n"), "/jobs")
 			if schemas.ClassOf(err) != schemas.Usage || err == nil {

@@ -54,36 +54,39 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// signalProblems stand at the end of embedded.
+var signalProblems = []struct{ text, want string }{
+	{"metrics: {}", "f:8:10: metrics: says no place (give it textfile or pushgateway)"},
+	{"metrics: {textfile: a.txt}", "f:8:21: metrics.textfile: must end in .prom"},
+	{"metrics: {textfiel: a.prom}", "f:8:10: metrics: says no place (give it textfile or pushgateway)\nf:8:11: metrics.textfiel: unknown key (did you mean textfile?)"},
+	{"metrics: {pushgateway: 'http://gw.example.com:9091'}", "f:8:24: metrics.pushgateway: must be https"},
+	{"metrics: {pushgateway: 'https://u:SECRET@gw.example.com'}", "f:8:24: metrics.pushgateway: must not hold a user name"},
+	{"lineage: {namespace: x}", "f:8:10: lineage: says no place"},
+	{"lineage: {file: a, api_key: {env: A}}", "f:8:20: lineage.api_key: is for url only"},
+	{"lineage: {url: https://a.example, api_key: SECRET}", "f:8:44: lineage.api_key: must be a reference"},
+	{"lineage: {file: a, namespace: 'a b'}", "f:8:31: lineage.namespace: must be 1 to 200"},
+	{"tracing: {}", "f:8:10: tracing.endpoint: is missing"},
+	{"tracing: {endpoint: 4318}", "f:8:21: tracing.endpoint: must be text"},
+	{"tracing: {endpoint: 'ftp://a'}", "f:8:21: tracing.endpoint: must be a URL"},
+	{"heartbeat: {method: GET}", "f:8:12: heartbeat: says no place"},
+	{"heartbeat: {url: 'https://a.example/?SECRET=1'}", "f:8:18: heartbeat.url: must not hold"},
+	{"heartbeat: {url: 'https://a.example/#SECRET'}", "f:8:18: heartbeat.url: must not hold a fragment"},
+	{"heartbeat: {url: https://a.example, method: PUT}", "f:8:45: heartbeat.method: must be GET or POST"},
+	{"heartbeat: {url: {env: A, file: SECRET}}", "f:8:18: heartbeat.url: must say where the secret is, in one way"},
+	{"notify: webhook", "f:8:9: notify: must be a list"},
+	{"notify: [{kind: mail, url: https://a.example, on: [failed]}]", "f:8:17: notify[0].kind: must be webhook or slack"},
+	{"notify: [{kind: webhook, url: https://a.example}]", "f:8:10: notify[0].on: is missing"},
+	{"notify: [{kind: webhook, url: https://a.example, on: []}]", "f:8:54: notify[0].on: is empty"},
+	{"notify: [{kind: webhook, url: https://a.example, on: [fail]}]", "f:8:55: notify[0].on[0]: must be failed or missed"},
+	{"notify: [{kind: webhook, url: https://a.example, on: [limit, limit]}]", "f:8:62: notify[0].on[1]: limit is there already"},
+	{"notify: [{kind: slack, url: https://hooks.slack.com/services/SECRET, on: [failed]}]", "f:8:29: notify[0].url: is itself a secret"},
+	{"notify: [{kind: slack, url: {env: A}, secret: {env: B}, on: [failed]}]", "f:8:39: notify[0].secret: is only for kind webhook"},
+	{"notify: [{kind: webhook, url: https://a.example, secret: SECRET, on: [failed]}]", "f:8:58: notify[0].secret: must be a reference"},
+}
+
 func TestProblemsOfSignals(t *testing.T) {
 	const first = 8 // line of the signals
-	for _, c := range []struct{ text, want string }{
-		{"metrics: {}", "f:8:10: metrics: says no place (give it textfile or pushgateway)"},
-		{"metrics: {textfile: a.txt}", "f:8:21: metrics.textfile: must end in .prom"},
-		{"metrics: {textfiel: a.prom}", "f:8:10: metrics: says no place (give it textfile or pushgateway)\nf:8:11: metrics.textfiel: unknown key (did you mean textfile?)"},
-		{"metrics: {pushgateway: 'http://gw.example.com:9091'}", "f:8:24: metrics.pushgateway: must be https"},
-		{"metrics: {pushgateway: 'https://u:SECRET@gw.example.com'}", "f:8:24: metrics.pushgateway: must not hold a user name"},
-		{"lineage: {namespace: x}", "f:8:10: lineage: says no place"},
-		{"lineage: {file: a, api_key: {env: A}}", "f:8:20: lineage.api_key: is for url only"},
-		{"lineage: {url: https://a.example, api_key: SECRET}", "f:8:44: lineage.api_key: must be a reference"},
-		{"lineage: {file: a, namespace: 'a b'}", "f:8:31: lineage.namespace: must be 1 to 200"},
-		{"tracing: {}", "f:8:10: tracing.endpoint: is missing"},
-		{"tracing: {endpoint: 4318}", "f:8:21: tracing.endpoint: must be text"},
-		{"tracing: {endpoint: 'ftp://a'}", "f:8:21: tracing.endpoint: must be a URL"},
-		{"heartbeat: {method: GET}", "f:8:12: heartbeat: says no place"},
-		{"heartbeat: {url: 'https://a.example/?SECRET=1'}", "f:8:18: heartbeat.url: must not hold"},
-		{"heartbeat: {url: 'https://a.example/#SECRET'}", "f:8:18: heartbeat.url: must not hold a fragment"},
-		{"heartbeat: {url: https://a.example, method: PUT}", "f:8:45: heartbeat.method: must be GET or POST"},
-		{"heartbeat: {url: {env: A, file: SECRET}}", "f:8:18: heartbeat.url: must say where the secret is, in one way"},
-		{"notify: webhook", "f:8:9: notify: must be a list"},
-		{"notify: [{kind: mail, url: https://a.example, on: [failed]}]", "f:8:17: notify[0].kind: must be webhook or slack"},
-		{"notify: [{kind: webhook, url: https://a.example}]", "f:8:10: notify[0].on: is missing"},
-		{"notify: [{kind: webhook, url: https://a.example, on: []}]", "f:8:54: notify[0].on: is empty"},
-		{"notify: [{kind: webhook, url: https://a.example, on: [fail]}]", "f:8:55: notify[0].on[0]: must be failed or missed"},
-		{"notify: [{kind: webhook, url: https://a.example, on: [limit, limit]}]", "f:8:62: notify[0].on[1]: limit is there already"},
-		{"notify: [{kind: slack, url: https://hooks.slack.com/services/SECRET, on: [failed]}]", "f:8:29: notify[0].url: is itself a secret"},
-		{"notify: [{kind: slack, url: {env: A}, secret: {env: B}, on: [failed]}]", "f:8:39: notify[0].secret: is only for kind webhook"},
-		{"notify: [{kind: webhook, url: https://a.example, secret: SECRET, on: [failed]}]", "f:8:58: notify[0].secret: must be a reference"},
-	} {
+	for _, c := range signalProblems {
 		_, err := Parse("f", []byte(embedded+c.text+"\n"), "/jobs")
 		var problems *Problems
 		if !errors.As(err, &problems) || !strings.Contains("\n"+err.Error(), "\n"+c.want) {

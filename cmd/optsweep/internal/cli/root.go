@@ -95,16 +95,23 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.verifyCommand(), a.reportCommand(), a.runsCommand())
 	root.AddCommand(a.suppressCommand(), a.gateCommand())
 	root.AddCommand(a.scheduleCommand())
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(a.completionCommand(), a.docsCommand())
+	root.CompletionOptions.DisableDefaultCmd = true // completionCommand is ours
+	addExamples(root)
+	if err := a.addCompletions(root); err != nil {
+		root.PersistentPreRunE = func(*cobra.Command, []string) error { return err }
+	}
 	return root
 }
+
+const envPrefix = "OPTSWEEP_"
 
 // fromEnvironment sets every flag that was not given from OPTSWEEP_<FLAG>, and
 // checks the global ones.
 func (a *app) fromEnvironment(flags *pflag.FlagSet) error {
 	var problems []string
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := "OPTSWEEP_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if value, ok := a.LookupEnv(name); ok && !f.Changed {
 			if err := flags.Set(f.Name, value); err != nil {
 				problems = append(problems, fmt.Sprintf("%s: %v", name, err))
