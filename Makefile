@@ -12,8 +12,10 @@ race:             ## the same under the race detector
 bench:            ## rates of the operator's two sides, of the opt-out log and of the id set
 	go test -run '^$$' -bench . ./connectors/envelope ./connectors/operator ./connectors/embedded ./connectors/optoutlog ./jobs/idset ./schemas
 
-bench-parquet:    ## column append against a copy and a full rewrite
-	go test -run '^$$' -bench . ./connectors/parquet/...
+bench-parquet:    ## column append, extraction and the whole job against DuckDB, arrow and a copy: an hour; testdata/parquet/bench/bench.py says how to make it less
+	test -x bin/bench-venv/bin/python || python3 -m venv bin/bench-venv
+	bin/bench-venv/bin/pip install --quiet --disable-pip-version-check -r testdata/parquet/bench/requirements.txt
+	bin/bench-venv/bin/python testdata/parquet/bench/bench.py
 
 emulator:         ## the BigQuery emulator that tests and demo use: some minutes, once
 	BQ_EMULATOR_BIN=build go test -count=1 -run TestMerge ./connectors/bigquery/bqtest

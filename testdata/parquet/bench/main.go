@@ -1,0 +1,139 @@
+// Command bench does one part of a run to one Parquet file, in a process of its
+// own, so that bench.py can measure it as a whole:
+//
+//	bench apply FILE IDS.csv     put the flags of known opt-outs into FILE
+//	bench extract FILE DIR       leave the distinct ids of FILE as shards in DIR
+//	bench rewrite FILE OUT IDS.csv CODEC
+//	                             decode FILE and encode it anew with arrow v17
+//
+// IDS.csv has lines of an id and a time in Unix ms. Memory limit and collector
+// are those of the product with limits.memory: 1GiB.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"optsweep/connectors/parquet"
+	"optsweep/jobs/idset"
+	"optsweep/schemas"
+)
+
+const limit = 1 << 30 // bytes
+
+var rules = schemas.Rules{Scope: schemas.EUID, Environment: schemas.Production}
+
+func main() {
+	debug.SetMemoryLimit(limit)
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	ctx := context.Background()
+	switch {
+	case len(args) == 3 && args[0] == "apply":
+		return apply(ctx, args[1], args[2])
+	case len(args) == 3 && args[0] == "extract":
+		return extract(ctx, args[1], args[2])
+	case len(args) == 5 && args[0] == "rewrite":
+		return rewrite(ctx, args[1], args[2], args[3], args[4])
+	}
+	return errors.New("usage: bench apply FILE IDS.csv | extract FILE DIR | rewrite FILE OUT IDS.csv CODEC")
+}
+
+// load reads the opt-outs.
+func load(path string) (*idset.OptedOut, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	set := idset.NewOptedOut(rules, 0)
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		text, ms, _ := strings.Cut(lines.Text(), ",")
+		id, _, reason := rules.Parse([]byte(text))
+		since, err := strconv.ParseInt(ms, 10, 64)
+		if reason != schemas.Valid || err != nil {
+			return nil, fmt.Errorf("%s: a line is not an id and a time", path)
+		}
+		if err := set.Add(schemas.OptOut{ID: id, SinceMS: since}); err != nil {
+			return nil, err
+		}
+	}
+	return set, lines.Err()
+}
+
+// open plans the only unit of a file.
+func open(ctx context.Context, path string) (*parquet.Table, schemas.Unit, error) {
+	t, err := parquet.New(parquet.Options{Table: "bench", Path: path, IDColumn: "euid"})
+	if err != nil {
+		return nil, schemas.Unit{}, err
+	}
+	units, failed, err := t.Plan(ctx)
+	if err == nil && len(failed) > 0 {
+		err = errors.New(failed[0].Error)
+	}
+	if err != nil {
+		return nil, schemas.Unit{}, err
+	}
+	return t, units[0], nil
+}
+
+func apply(ctx context.Context, path, ids string) error {
+	set, err := load(ids)
+	if err != nil {
+		return err
+	}
+	t, u, err := open(ctx, path)
+	if err != nil {
+		return err
+	}
+	receipt, err := t.Apply(ctx, u, set.Since, func(schemas.Receipt) error { return nil })
+	if err == nil {
+		fmt.Println(receipt.Rows, receipt.Flagged)
+	}
+	return err
+}
+
+func extract(ctx context.Context, path, dir string) error {
+	t, u, err := open(ctx, path)
+	if err != nil {
+		return err
+	}
+	shards := filepath.Join(dir, "shards")
+	if err := os.MkdirAll(shards, 0o700); err != nil {
+		return err
+	}
+	tasks := runtime.GOMAXPROCS(0)
+	b := idset.NewBuilder(idset.Options{Spill: dir, Memory: limit / 2 / int64(tasks)})
+	defer b.Close()
+	c := idset.NewCollector(rules, b, nil)
+	if err := t.Scan(ctx, u, c.Add); err != nil {
+		return err
+	}
+	counts, err := c.Counts()
+	if err != nil {
+		return err
+	}
+	unit := filepath.Join(dir, "unit.ids")
+	if _, err := b.WriteFile(ctx, unit); err != nil {
+		return err
+	}
+	m, err := idset.Merge(ctx, idset.MergeOptions{Options: idset.Options{Spill: dir, Memory: limit / 2}}, []string{unit}, shards)
+	if err == nil && counts.Valid > 0 {
+		fmt.Print(m.IDs)
+	}
+	return err
+}
