@@ -200,7 +200,11 @@ func (o *OptedOut) SinceID(id schemas.ID) (sinceMS int64, ok bool) {
 }
 
 func (o *OptedOut) sinceText(text []byte) (sinceMS int64, ok bool) {
-	if n := o.find(maphash.Bytes(o.seed, text), text); n >= 0 {
+	h := maphash.Bytes(o.seed, text)
+	if word, a, b := o.bloomBits(h); *word>>a&(*word>>b)&1 == 0 {
+		return 0, false // the filter fits into nearer caches than the table
+	}
+	if n := o.find(h, text); n >= 0 {
 		return o.since[n], true
 	}
 	return 0, false
