@@ -250,6 +250,10 @@ func carries(chunk *metadata.ColumnChunkMetaData, column *schema.Column) error {
 	switch chunk.Compression() {
 	case compress.Codecs.Uncompressed, compress.Codecs.Snappy, compress.Codecs.Gzip, compress.Codecs.Brotli, compress.Codecs.Zstd:
 		return nil
+	case lz4RawCodec:
+		if _, err := compress.GetCodec(lz4RawCodec); err == nil { // see RegisterCodecs
+			return nil
+		}
 	}
 	return errCannotCarry("the codec " + chunk.Compression().String() + " of column " + column.Path())
 }

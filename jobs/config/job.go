@@ -138,10 +138,10 @@ type Parquet struct {
 // WriteMode says how opt-outs are written back.
 type WriteMode string
 
-// The modes. Parquet has Column only.
+// The modes.
 const (
 	Column      WriteMode = "column"      // adds or updates a timestamp column in place
-	Suppression WriteMode = "suppression" // keeps a table of suppressed ids, and views
+	Suppression WriteMode = "suppression" // keeps a table of suppressed ids, in BigQuery with views, of Parquet a file
 	Remove      WriteMode = "remove"      // deletes rows
 )
 
@@ -154,6 +154,7 @@ type Write struct {
 	View       bool   `json:",omitempty"` // mode suppression: keep views
 	Authorized bool   `json:",omitempty"` // mode suppression: views that read the table for others
 	Drop       bool   `json:",omitempty"` // mode remove: keep no copy
+	Path       string `json:",omitempty"` // Parquet: in mode suppression the list, in mode remove the folder for removed rows
 	Stream     bool   `json:",omitempty"` // stage through the Storage Write API
 }
 

@@ -56,7 +56,7 @@ func TestParseGivesEveryValue(t *testing.T) {
 			AllowPlainHTTP: []string{"localhost", "10.0.0.1"}, AllowHostMismatch: true,
 		},
 		Workspace: "/jobs/ws", RunTables: RunTables{Parquet: "/jobs/here/out/run-tables"},
-		Limits:    Limits{MemoryBytes: 3 << 29, MaxNewFlags: 7.5, MaxQuarantined: 0, MaxRowDrop: 25, AllowZeroHits: true, MaxDuration: 48 * time.Hour, Workers: 3},
+		Limits: Limits{MemoryBytes: 3 << 29, MaxNewFlags: 7.5, MaxQuarantined: 0, MaxRowDrop: 25, AllowZeroHits: true, MaxDuration: 48 * time.Hour, Workers: 3},
 		Tables: []Table{
 			{Name: "crm", Parquet: Parquet{Path: "/jobs/here/data/crm/**/*.parquet", IDColumn: "euid"},
 				Write: Write{Mode: Column, Column: "flagged"}},

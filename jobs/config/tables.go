@@ -21,6 +21,7 @@ func tables(list, workspaceAt value, workspace string, defaults BigQueryTable) [
 	var out []Table
 	byName := make(map[string]bool)
 	written := make(map[string]string) // pattern and column, to the name of the table
+	var own ownFiles
 	for _, item := range list.items() {
 		s := item.section()
 		nameAt := s.required("name")
@@ -40,7 +41,7 @@ func tables(list, workspaceAt value, workspace string, defaults BigQueryTable) [
 			t.Write = bigQueryWrite(writeAt, t.BigQuery)
 		} else {
 			t.Parquet, path = parquet(s.required("parquet").section())
-			t.Write = write(writeAt.section())
+			t.Write = own.write(writeAt, t.Name, workspace)
 		}
 		if t.Write.Column != "" && (t.Write.Column == t.Parquet.IDColumn || t.BigQuery != nil && slices.Contains(t.BigQuery.IDColumns, t.Write.Column)) {
 			writeAt.fail("would overwrite the id column", "name another column")
@@ -53,9 +54,10 @@ func tables(list, workspaceAt value, workspace string, defaults BigQueryTable) [
 			written[key] = "table " + t.Name
 		}
 		if path.pattern != "" {
-			key := path.pattern + "\x00" + t.Write.Column
+			own.patterns = append(own.patterns, path)
+			key := path.pattern + "\x00" + string(t.Write.Mode) + t.Write.Column
 			if other, twice := written[key]; twice {
-				path.fail(fmt.Sprintf("the same files are written to the same column by %s already", other), "remove one of the two")
+				path.fail(fmt.Sprintf("the same files are written in the same way by %s already", other), "remove one of the two")
 			}
 			written[key] = "table " + t.Name
 			apart(path, workspaceAt, workspace)
@@ -63,6 +65,7 @@ func tables(list, workspaceAt value, workspace string, defaults BigQueryTable) [
 		s.done()
 		out = append(out, t)
 	}
+	own.apart()
 	return out
 }
 
@@ -114,19 +117,4 @@ func parquet(s *section) (Parquet, pathAt) {
 	}
 	s.done()
 	return p, path
-}
-
-func write(s *section) Write {
-	w := Write{Mode: Column, Column: DefaultColumn}
-	if v := s.optional("mode"); v.oneOf(string(Column), string(Suppression), string(Remove)) != string(Column) && v.present() {
-		v.fail("is not there for Parquet files yet", "use mode: column")
-	}
-	if v := s.optional("column"); v.present() {
-		w.Column = v.columnName()
-	}
-	if v := s.optional("type"); v.oneOf("timestamp", "int64") == "int64" {
-		w.Type = "int64"
-	}
-	s.done()
-	return w
 }

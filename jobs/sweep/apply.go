@@ -106,7 +106,27 @@ func (a *applier) all(ctx context.Context, log string) (err error) {
 			return err
 		})
 	}
-	return tasks.Wait()
+	if err := tasks.Wait(); err != nil {
+		return err
+	}
+	return a.finish(ctx)
+}
+
+// finish writes what the units of a table share.
+func (a *applier) finish(ctx context.Context) error {
+	for _, t := range a.run.job.Tables {
+		f, ok := t.Target.(Finisher)
+		if !ok {
+			continue
+		}
+		if err := a.run.deps.Workspace.fence.Check(); err != nil {
+			return err
+		}
+		if err := f.Finish(ctx); err != nil {
+			return fmt.Errorf("table %s: %w", t.Name, err)
+		}
+	}
+	return nil
 }
 
 // unit is the apply task of one unit.

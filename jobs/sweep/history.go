@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -48,6 +49,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 		broken  = map[string]bool{} // tables
 		failed  []schemas.UnitFailed
 		applied []schemas.Event
+		gone    removed
 	)
 	for _, e := range events {
 		var err error
@@ -71,6 +73,9 @@ func (h history) after(events []schemas.Event) (history, error) {
 			err = json.Unmarshal(e.Data, &checked)
 		case schemas.EventTableApplied:
 			applied = append(applied, e)
+			err = gone.add(e)
+		case schemas.EventTableReapplied:
+			err = gone.add(e)
 		case schemas.EventRunFinished:
 			err = json.Unmarshal(e.Data, &ended)
 		}
@@ -91,7 +96,7 @@ func (h history) after(events []schemas.Event) (history, error) {
 	for table, n := range rows {
 		read += n
 		if !broken[table] {
-			h.Rows[table] = n
+			h.Rows[table] = n - gone.rows[table]
 		}
 	}
 	h.Flagged = h.flagged(events, rows, failed)
@@ -113,10 +118,59 @@ func (h history) after(events []schemas.Event) (history, error) {
 		}
 	}
 	h.Hits, h.Distinct, h.Read = checked.Known+checked.OptedOut, checked.Distinct, read
+	if none, err := gone.all(applied); err != nil {
+		return h, err
+	} else if none {
+		h.Hits = 0
+	}
 	if !resumed && checked.Batches > 0 {
 		h.BatchSeconds = checked.Seconds / float64(checked.Batches)
 	}
 	return h, nil
+}
+
+// removed counts the rows that a run has taken out of tables.
+type removed struct {
+	rows map[string]int64 // by table
+	sum  int64
+}
+
+// add takes an event with receipts. They are read only if a row was removed: an
+// old ledger holds many.
+func (g *removed) add(e schemas.Event) error {
+	if !bytes.Contains(e.Data, []byte(`"rows_removed"`)) {
+		return nil
+	}
+	var v schemas.TableApplied
+	if err := json.Unmarshal(e.Data, &v); err != nil {
+		return err
+	}
+	if g.rows == nil {
+		g.rows = map[string]int64{}
+	}
+	for _, r := range v.Receipts {
+		g.rows[v.Table] += r.Removed
+		g.sum += r.Removed
+	}
+	return nil
+}
+
+// all tells whether rows were removed and no opted-out row was left.
+func (g *removed) all(applied []schemas.Event) (bool, error) {
+	if g.sum == 0 {
+		return false, nil
+	}
+	left := -g.sum
+	for _, e := range applied {
+		var v schemas.TableApplied
+		if err := json.Unmarshal(e.Data, &v); err != nil {
+			return false, err
+		}
+		for _, r := range v.Receipts {
+			left += r.Flagged
+		}
+	}
+	return left == 0, nil
 }
 
 // left gives the versions at which the last finished run left the units; none

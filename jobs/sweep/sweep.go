@@ -55,6 +55,15 @@ type Target interface {
 	Apply(ctx context.Context, u schemas.Unit, since func(cell []byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error)
 }
 
+// Finisher is a Target whose units share something, which is written once, when
+// all have been applied. What Apply has collected, and what a killed run had,
+// must be good for any number of attempts.
+type Finisher interface {
+	// Finish makes visible what Apply has done to units since RemoveLeftovers.
+	// Nothing is on record as done before it has succeeded.
+	Finish(ctx context.Context) error
+}
+
 // Checker asks for verdicts. Retrying is its duty.
 type Checker interface {
 	// Ask hands the answer about ids to settle, and asks nothing else in its

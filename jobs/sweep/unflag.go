@@ -253,6 +253,9 @@ func (c *clearing) tables(ctx context.Context) error {
 		}
 	}
 	err := tasks.Wait()
+	if err == nil {
+		err = c.finish(ctx)
+	}
 	if ctx.Err() != nil {
 		return schemas.Errorf(schemas.Cancelled, "the unflag was cancelled").WithHint("the same command, with the same id, completes it")
 	}
@@ -266,6 +269,23 @@ func (c *clearing) tables(ctx context.Context) error {
 	return nil
 }
 
+// finish writes what the units of a table share.
+func (c *clearing) finish(ctx context.Context) error {
+	for _, t := range c.job.Tables {
+		f, ok := t.Table.(Finisher)
+		if !ok {
+			continue
+		}
+		if err := c.workspace.fence.Check(); err != nil {
+			return err
+		}
+		if err := f.Finish(ctx); err != nil {
+			c.fail(fmt.Errorf("table %s: %w", t.Name, err))
+		}
+	}
+	return nil
+}
+
 func (c *clearing) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,7 +295,7 @@ func (c *clearing) fail(err error) {
 // unit clears one unit. An error is one of the workspace; those of the unit
 // leave the others alone.
 func (c *clearing) unit(ctx context.Context, t Clearer, u schemas.Unit) error {
-	if err := c.before(u); err != nil {
+	if done, err := c.before(u); done || err != nil {
 		return err
 	}
 	var ledgerErr error
@@ -312,16 +332,20 @@ func (c *clearing) unit(ctx context.Context, t Clearer, u schemas.Unit) error {
 }
 
 // before records what an earlier attempt did to the unit just before it was
-// cut short: the unit's version tells.
-func (c *clearing) before(u schemas.Unit) error {
+// cut short: the unit's version tells. done tells that there is nothing more to
+// do.
+func (c *clearing) before(u schemas.Unit) (done bool, err error) {
 	c.mu.Lock()
 	intent, intended := c.unflag.applied.intents[keyOf(u)]
-	_, done := c.unflag.applied.receipts[keyOf(u)]
+	receipt, recorded := c.unflag.applied.receipts[keyOf(u)]
 	c.mu.Unlock()
-	if !intended || done || intent.VersionAfter != u.Version {
-		return nil
+	if recorded {
+		return receipt.VersionAfter == u.Version, nil
 	}
-	return c.record(schemas.EventUnflagApplied, intent)
+	if !intended || intent.VersionAfter != u.Version {
+		return false, nil
+	}
+	return true, c.record(schemas.EventUnflagApplied, intent)
 }
 
 func (c *clearing) match(cell []byte) bool {

@@ -113,8 +113,9 @@ func (m *Meta) extent(raw []byte) (s Span, err error) {
 	dictionary, err1 := integer(meta, metaDictionary, 0)
 	data, err2 := integer(meta, metaDataPage, 0)
 	length, err3 := integer(meta, metaCompressed, 0)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return s, err
+	values, err4 := integer(meta, metaValues, 0)
+	if err := errors.Join(err1, err2, err3, err4); err != nil || values == 0 {
+		return s, err // without values nobody reads it: writers leave any offset there
 	}
 	s = Span{Offset: data, Length: length}
 	if dictionary > 0 && dictionary < data {

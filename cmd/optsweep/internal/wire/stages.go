@@ -71,7 +71,9 @@ func datasets(job *config.Job) []schemas.Dataset {
 			d.Namespace, d.Name, d.IDColumn = "file", folderOf(t.Parquet.Path), t.Parquet.IDColumn
 		}
 		d.Output = schemas.DatasetName{Namespace: d.Namespace, Name: d.Name}
-		if t.Write.Mode == config.Suppression {
+		if t.Write.Mode == config.Suppression && t.BigQuery == nil {
+			d.Output.Name = filepath.ToSlash(t.Write.Path)
+		} else if t.Write.Mode == config.Suppression {
 			d.Output = schemas.DatasetName{Namespace: "bigquery", Name: t.Write.Dataset + "." + bigquery.SuppressionTable}
 		}
 		list[i] = d

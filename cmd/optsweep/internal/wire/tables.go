@@ -27,6 +27,8 @@ var (
 	_ table        = (*parquet.Table)(nil)
 	_ table        = (*bigquery.Table)(nil)
 	_ sweep.Pinner = (*bigquery.Table)(nil)
+
+	_ sweep.Finisher = (*parquet.Table)(nil)
 )
 
 // stores are the tables of a job, open.
@@ -48,7 +50,7 @@ func openTables(ctx context.Context, s System, job *config.Job) (st stores, err 
 		if t.BigQuery != nil {
 			opened, err = st.bigQueryTable(ctx, s, job, t)
 		} else {
-			opened, err = parquet.New(parquetOptions(t))
+			opened, err = parquet.New(parquetOptions(job, t))
 		}
 		if err != nil {
 			return st, errors.Join(err, st.close())
@@ -56,13 +58,6 @@ func openTables(ctx context.Context, s System, job *config.Job) (st stores, err 
 		st.names, st.list = append(st.names, t.Name), append(st.list, opened)
 	}
 	return st, nil
-}
-
-func parquetOptions(t config.Table) parquet.Options {
-	return parquet.Options{
-		Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, IDEncoding: parquet.Encoding(t.Parquet.IDEncoding),
-		Column: t.Write.Column, Type: parquet.FlagType(t.Write.Type),
-	}
 }
 
 func (st stores) close() (err error) {
@@ -92,6 +87,20 @@ func (st stores) source(name string) (sweep.Source, bool) {
 		}
 	}
 	return nil, false
+}
+
+func parquetOptions(job *config.Job, t config.Table) parquet.Options {
+	o := parquet.Options{
+		Table: t.Name, Path: t.Parquet.Path, IDColumn: t.Parquet.IDColumn, IDEncoding: parquet.Encoding(t.Parquet.IDEncoding),
+		Scope: job.Scope, Mode: parquet.Mode(t.Write.Mode), Column: t.Write.Column, Type: parquet.FlagType(t.Write.Type),
+	}
+	switch t.Write.Mode {
+	case config.Suppression:
+		o.List = t.Write.Path
+	case config.Remove:
+		o.Removed = t.Write.Path
+	}
+	return o
 }
 
 func (st stores) bigQueryTable(ctx context.Context, s System, job *config.Job, t config.Table) (*bigquery.Table, error) {
