@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -72,17 +74,43 @@ func takeID(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: takeid opted_out|clear DIR FILE")
 	}
-	ids, err := demoIDs(ts.MkAbs(args[1]))
+	line, err := firstID(args[0], ts.MkAbs(args[1]))
 	ts.Check(err)
-	listed, err := optedOutOf(ts.MkAbs(args[1]), ids)
-	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), line, 0o600))
+}
+
+// firstID is the line that takeID writes.
+func firstID(kind, dir string) ([]byte, error) {
+	ids, err := demoIDs(dir)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := optedOutOf(dir, ids)
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
-		if listed[id] == (args[0] == "opted_out") {
-			ts.Check(os.WriteFile(ts.MkAbs(args[2]), append(id.AppendText(nil), '\n'), 0o600))
-			return
+		if listed[id] == (kind == "opted_out") {
+			return append(id.AppendText(nil), '\n'), nil
 		}
 	}
-	ts.Fatalf("no such id")
+	return nil, errors.New("no such id")
+}
+
+// takeIDMain is takeID as a program: takeid KIND DIR prints the id.
+func takeIDMain() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: takeid opted_out|clear DIR")
+		os.Exit(2)
+	}
+	line, err := firstID(os.Args[1], os.Args[2])
+	if err == nil {
+		_, err = os.Stdout.Write(line)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "takeid:", err)
+		os.Exit(1)
+	}
 }
 
 func TestDemoHasBothKindsOfIDs(t *testing.T) {

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	testscript.Main(m, map[string]func(){"optsweep": main})
+	testscript.Main(m, map[string]func(){"optsweep": main, "takeid": takeIDMain})
 }
 
 // asProgram makes a process started from the test binary run main.
