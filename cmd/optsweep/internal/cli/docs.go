@@ -32,7 +32,7 @@ func book(root *cobra.Command) manual.Book {
 			{Name: "HTTPS_PROXY, HTTP_PROXY, NO_PROXY", Means: "proxy for requests to operators, receivers of messages and BigQuery"},
 			{Name: "SSL_CERT_FILE, SSL_CERT_DIR", Means: "certificates to trust in place of the system's"},
 			{Name: "TMPDIR", Means: "folder of the locks on API keys, /tmp by default; the same for all runs of a machine, or they do not see each other"},
-			{Name: "ZONEINFO", Means: "time zones, for schedules in another zone than UTC on a machine without them"},
+			{Name: "ZONEINFO", Means: "time zones to use in place of those of the system and of the program"},
 			{Name: "the names in the job file", Means: "what {env: NAME} in a job file names: keys, secrets, and URLs that hold one"},
 		},
 		Files: []manual.Entry{
