@@ -490,7 +490,7 @@ func TestFindAndClearGoByTheList(t *testing.T) {
 		}
 		done := map[string]schemas.Receipt{}
 		for _, u := range units {
-			r, err := tab.Clear(context.Background(), u, match, nothing)
+			r, err := tab.Clear(context.Background(), u, match, nil, nothing)
 			if err != nil {
 				t.Fatal(err)
 			}
