@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,7 +37,9 @@ func TestScript(t *testing.T) {
 			e.Setenv("ADDRESS", address)
 			e.Setenv("TMPDIR", filepath.Join(e.WorkDir, "tmp")) // leases on API keys stay in the script
 			e.Setenv("OPTSWEEP_PROGRESS", "none")
-			return err
+			shapes, shapesErr := filepath.Abs(filepath.Join("..", "..", "testdata", "parquet", "shapes"))
+			e.Setenv("SHAPES", shapes)
+			return errors.Join(err, shapesErr)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,

@@ -153,8 +153,9 @@ func TestNameClashesAreRefused(t *testing.T) {
 	for name, fields := range map[string][]arrow.Field{
 		"by case only":               {as("Opted_Out_Since", flag.Type, true)},
 		"not the last one":           {flag, other},
+		"as the job wants it, and":   {as(flag.Name, arrow.PrimitiveTypes.Int64, true)},
 		"INT64 timestamp (ms, UTC)":  {as(flag.Name, arrow.FixedWidthTypes.Timestamp_us, true)},
-		"a nullable INT64 timestamp": {as(flag.Name, arrow.PrimitiveTypes.Int64, true)},
+		"a nullable INT64 timestamp": {as(flag.Name, arrow.PrimitiveTypes.Int32, true)},
 		"timestamp (ms, UTC)":        {as(flag.Name, &arrow.TimestampType{Unit: arrow.Millisecond}, true)},
 		"or not a nullable":          {as(flag.Name, arrow.StructOf(flag), true)},
 	} {

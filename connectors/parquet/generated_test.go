@@ -29,6 +29,7 @@ type shape struct {
 	extra    int   // columns beside the id
 	required bool  // the id column cannot hold NULL
 	flags    bool  // has a column opted_out_since, as another program would write it
+	numbers  int64 // has such a column of integers, with this value in every fifth row
 	props    []pq.WriterProperty
 	schema   bool // ARROW:schema
 }
@@ -58,6 +59,9 @@ func (s shape) write(t testing.TB, path string) (ids [][]byte) {
 	}
 	if s.flags {
 		fields = append(fields, arrow.Field{Name: "opted_out_since", Type: arrow.FixedWidthTypes.Timestamp_ms, Nullable: true})
+	}
+	if s.numbers != 0 {
+		fields = append(fields, arrow.Field{Name: "opted_out_since", Type: arrow.PrimitiveTypes.Int64, Nullable: true})
 	}
 	sc := arrow.NewSchema(fields, nil)
 	f, err := os.Create(path)
@@ -104,6 +108,14 @@ func (s shape) write(t testing.TB, path string) (ids [][]byte) {
 					} else {
 						c.Append(int32(row * (i + 3)))
 					}
+				}
+			}
+			if s.numbers != 0 {
+				flag := b.Field(2 + s.extra).(*array.Int64Builder)
+				if row%5 == 0 {
+					flag.Append(s.numbers)
+				} else {
+					flag.AppendNull()
 				}
 			}
 			if s.flags {

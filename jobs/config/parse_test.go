@@ -98,6 +98,23 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestColumnShapes: what is left out leaves nothing in the job, so that the digest
+// of older job files stays the same.
+func TestColumnShapes(t *testing.T) {
+	for text, want := range map[string]Table{
+		`parquet: {path: d, id_column: "ids[].value", id_encoding: binary}, write: {type: int64}`: {
+			Parquet: Parquet{Path: "/d", IDColumn: "ids[].value", IDEncoding: "binary"}, Write: Write{Mode: Column, Column: "opted_out_since", Type: "int64"}},
+		`parquet: {path: d, id_column: id, id_encoding: base64}, write: {type: timestamp}`: {
+			Parquet: Parquet{Path: "/d", IDColumn: "id", IDEncoding: "base64"}, Write: Write{Mode: Column, Column: "opted_out_since"}},
+	} {
+		want.Name = "t"
+		got, err := Parse("job.yaml", []byte(strings.Replace(embedded, `parquet: {path: "d/*/x", id_column: id}`, text, 1)), "/")
+		if err != nil || !reflect.DeepEqual(got.Tables[0], want) {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}
+
 type problemCase struct {
 	name, base, old, new string
 	want                 []string
@@ -112,6 +129,10 @@ func problemCases() []problemCase {
 			"f:1:1: workspace: is missing", "f:17:1: worksapce: unknown key (did you mean workspace?)"}},
 		{"case and dashes", good, "id_column: euid", "ID-Column: euid", []string{
 			"f:21:14: tables[0].parquet.id_column: is missing", "f:21:46: tables[0].parquet.ID-Column: unknown key (did you mean id_column?)"}},
+		{"encoding of ids", good, "id_column: euid", "id_column: euid, id_encoding: hex", []string{
+			"f:21:76: tables[0].parquet.id_encoding: must be base64 or binary"}},
+		{"type of the flags", good, "column: flagged", "column: flagged, type: int32", []string{
+			"f:22:50: tables[0].write.type: must be timestamp or int64"}},
 		{"not yet", good, "workspace:", "reports: {cron: x}\nworkspace:", []string{
 			"f:17:1: reports: unknown key (known here: bigquery, environment, heartbeat, job,"}},
 		{"key that may be a secret is not repeated", good, "  ca_file: ", "  c9+/secretsecretsecretsecret: ", []string{

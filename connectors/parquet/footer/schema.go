@@ -18,7 +18,7 @@ type Column struct {
 	MaxDef     int      // definition level of a value
 	MaxRep     int      // highest repetition level; above 0: a row has any number of values
 	timestamp  bool     // TIMESTAMP(MILLIS, adjusted to UTC)
-	plain      bool     // neither a logical nor a converted type
+	integer    bool     // neither a logical nor a converted type, or that of a signed integer of 64 bits
 	element    int      // index in the list of schema elements
 }
 
@@ -29,7 +29,7 @@ type FlagType string
 // The types of the added column.
 const (
 	Timestamp FlagType = "timestamp" // INT64 with the logical type TIMESTAMP(ms, UTC)
-	Integer   FlagType = "int64"     // INT64 without a logical type
+	Integer   FlagType = "int64"     // INT64 without a logical type, or with that of a plain integer
 )
 
 // Flags tells which of these types the column has exactly; empty: none.
@@ -39,7 +39,7 @@ func (c Column) Flags() FlagType {
 		return ""
 	case c.timestamp:
 		return Timestamp
-	case c.plain:
+	case c.integer:
 		return Integer
 	}
 	return ""
@@ -197,9 +197,10 @@ func newColumn(fields []field) (c Column, err error) {
 	logical, ok := find(fields, schemaLogical)
 	if ok {
 		c.timestamp = bytes.Equal(logical.value, newFlagsLogicalType())
+		c.integer = bytes.Equal(logical.value, []byte{0xAC, 0x13, 64, 0x11, 0, 0}) // INTEGER(64, signed)
 	} else {
 		c.timestamp = converted == convertedTimestampMillis
+		c.integer = converted < 0 || format.ConvertedType(converted) == format.ConvertedType_INT_64
 	}
-	c.plain = !ok && converted < 0
 	return c, nil
 }
