@@ -162,7 +162,7 @@ func inspectFolder(dir string) error {
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, "metadata"))
 	if err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-		return strings.HasSuffix(e.Name(), ".metadata.json")
+		return strings.Contains(e.Name(), ".metadata.json") // some are compressed: .metadata.json.gz
 	}) {
 		return refuseLake("Iceberg", dir)
 	}

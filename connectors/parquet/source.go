@@ -54,7 +54,7 @@ func (t *Table) read(s *source) (err error) {
 	}
 	s.version = version(s.info, s.meta.Digest())
 	if format := engines.Lake(s.meta.KeyValues()); format != "" {
-		return schemas.Errorf(schemas.Failed, "was written for an %s table, whose manifests would no longer fit", format).
+		return schemas.Errorf(schemas.Failed, "was written for a table of %s, whose manifests would no longer fit", format).
 			WithHint("leave it out of the path, and flag an exported copy or a table in another store")
 	}
 	if s.id, err = findID(s.meta, t.IDColumn, t.IDEncoding); err != nil {
