@@ -52,10 +52,11 @@ type PlanEstimate struct {
 	BatchBasis    string  `json:"batch_seconds_basis"` // assumed or last_run
 	CheckSeconds  float64 `json:"check_seconds"`       // Batches at BatchSeconds each
 	// A unit is written, whole, if a flag in it changes: surely few of those
-	// that are as the last run left them, most of the others.
+	// that are as the last run left them, most of the others. Suppression lists
+	// come on top: some 60 bytes for each listed id, if one is added.
 	UnitsChanged int   `json:"units_changed"` // not as the last finished run left them, or new
 	BytesChanged int64 `json:"bytes_changed"` // of those: what will most likely be written
-	BytesMax     int64 `json:"bytes_max"`     // of all units: no more than this is written
+	BytesMax     int64 `json:"bytes_max"`     // of all units that are written to: no more than this is written into them
 	// Where a service bills by bytes: for reading the ids, surely, and at the
 	// most for writing flags and reading them back.
 	ScanBytes     int64   `json:"scan_bytes,omitempty"`

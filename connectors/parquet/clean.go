@@ -102,10 +102,24 @@ func same(s *source, path string) bool {
 	return errA == nil && errB == nil && a == b
 }
 
-// dropped tells of each row group which rows the copy leaves out.
+// dropped tells of each row group which rows the copy leaves out: in mode
+// suppression those whose id is on the list, too.
 func (t *Table) dropped(ctx context.Context, s *source, since Since) ([][]bool, error) {
 	reader := newIDReader(s.file, s.meta, s.id)
 	defer reader.Close()
+	if t.Mode == Suppression {
+		known, _, err := t.known()
+		if err != nil {
+			return nil, err
+		}
+		asked := since
+		since = func(cell []byte) (int64, bool) {
+			if ms, listed := known[string(cell)]; listed {
+				return ms, true
+			}
+			return asked(cell)
+		}
+	}
 	drop := make([][]bool, len(s.ids))
 	for g, c := range s.ids {
 		gone := make([]bool, c.Rows)

@@ -120,8 +120,8 @@ var warehouseProblems = []struct{ name, old, new, want string }{
 	{"grpc without a port", "  key_file: sa.json\n", "  grpc_endpoint: example.com\n", "bigquery.grpc_endpoint: must be a host and a port"},
 	{"bytes", "2TiB", "2", "bigquery.max_bytes_billed: must be a size"},
 	{"empty query", "        SELECT euid -- of all\n        FROM a.b\n", "\n", "tables[2].bigquery.query: is empty"},
-	{"Parquet with another mode", "bigquery: {table: my-project.ads.old, id_column: user.euid}\n    write: {mode: remove, keep: false}", "parquet: {path: a/*, id_column: b}\n    write: {mode: remove}",
-		"tables[3].write.mode: is not there for Parquet files yet"},
+	{"Parquet with a dataset", "bigquery: {table: my-project.ads.old, id_column: user.euid}\n    write: {mode: remove, keep: false}", "parquet: {path: a/*, id_column: b}\n    write: {mode: remove, dataset: a.b}",
+		"tables[3].write.dataset: unknown key"},
 }
 
 func TestBigQueryProblems(t *testing.T) {

@@ -62,7 +62,7 @@ func (o *ownFiles) write(at value, table, workspace string) Write {
 		s.refuse("is not for mode suppression", "remove it", "column", "type", "keep")
 	case Remove:
 		if w.Drop = keep.present() && !keep.boolean(); w.Drop {
-			s.refuse("is for rows that are kept", "remove it, or keep: false", "path")
+			s.refuse("is for rows that are kept", "remove it, or keep: false with it", "path")
 		} else {
 			w.Path = filepath.Join(workspace, RemovedFolder, table)
 			if path.present() {
@@ -82,7 +82,7 @@ func (o *ownFiles) write(at value, table, workspace string) Write {
 func (o *ownFiles) apart() {
 	seen := map[string]bool{}
 	for _, m := range o.made {
-		if m.path == "" {
+		if !filepath.IsAbs(m.path) {
 			continue // and that is a problem already
 		}
 		if seen[strings.ToLower(m.path)] {

@@ -3,6 +3,7 @@ package prove
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"optsweep/jobs/ledger"
@@ -204,7 +205,7 @@ func (h *history) flags(listing *schemas.ProofListing, units []schemas.ProofUnit
 		}
 		for n := len(receipts) - 1; n >= 0 && u.Count > u.Misspelt; n-- {
 			r := &u.Receipts[n]
-			if r.VersionAfter != version || !r.Listed {
+			if r.VersionAfter != version || !r.Listed || h.unflaggedSince(receipts[n].run) {
 				break
 			}
 			u.FlaggedBy = r
@@ -214,4 +215,10 @@ func (h *history) flags(listing *schemas.ProofListing, units []schemas.ProofUnit
 			u.FlaggedBefore, u.FlaggedBy = u.FlaggedBy.At, nil
 		}
 	}
+}
+
+// unflaggedSince tells whether the id was taken off the list after a run. Where
+// flags stand beside the table, the version of a unit does not tell.
+func (h *history) unflaggedSince(r *run) bool {
+	return slices.ContainsFunc(h.unflags, func(u unflag) bool { return u.Complete && u.seq > r.seq })
 }

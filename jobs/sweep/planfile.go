@@ -36,7 +36,7 @@ func MakePlan(ctx context.Context, job Job, dir string, pace Pace, now time.Time
 	if err != nil {
 		return schemas.Plan{}, err
 	}
-	work, err := estimate(tables, past, started.ConfigDigest, pace)
+	work, err := estimate(tables, aside(job.Tables), past, started.ConfigDigest, pace)
 	if err != nil {
 		return schemas.Plan{}, err
 	}
@@ -49,8 +49,17 @@ func MakePlan(ctx context.Context, job Job, dir string, pace Pace, now time.Time
 	}, nil
 }
 
+// aside names the tables into whose units nothing is written.
+func aside(tables []Table) map[string]bool {
+	names := map[string]bool{}
+	for _, t := range tables {
+		names[t.Name] = t.Aside
+	}
+	return names
+}
+
 // estimate says how much work tables are, judged by the last finished run.
-func estimate(tables []schemas.PlanTable, past history, config string, pace Pace) (schemas.PlanEstimate, error) {
+func estimate(tables []schemas.PlanTable, aside map[string]bool, past history, config string, pace Pace) (schemas.PlanEstimate, error) {
 	left, err := past.left(config)
 	e := schemas.PlanEstimate{
 		DistinctBasis: schemas.BasisRows, BatchIDs: pace.BatchIDs,
@@ -59,16 +68,20 @@ func estimate(tables []schemas.PlanTable, past history, config string, pace Pace
 	for _, t := range tables {
 		e.Rows += t.Rows
 		e.Bytes += t.Bytes
+		if !aside[t.Table] {
+			e.BytesMax += t.Bytes
+		}
 		for _, u := range t.Units {
 			e.ScanBytes += u.ScanBytes
 			e.WriteBytesMax += u.WriteBytesMax
 			if left[keyOf(u)] != u.Version {
 				e.UnitsChanged++
-				e.BytesChanged += u.Bytes
+				if !aside[t.Table] {
+					e.BytesChanged += u.Bytes
+				}
 			}
 		}
 	}
-	e.BytesMax = e.Bytes
 	e.DistinctIDs = e.Rows
 	if past.Read > 0 {
 		e.DistinctBasis = schemas.BasisLastRun

@@ -87,6 +87,7 @@ type Table struct {
 	Name   string
 	Source Source
 	Target Target
+	Aside  bool // Target writes nothing into the units
 }
 
 // Job is what a run has to do.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"optsweep/cmd/optsweep/internal/wire"
+	"optsweep/jobs/config"
 	"optsweep/jobs/report"
 	"optsweep/schemas"
 )
@@ -39,7 +40,7 @@ func (a *app) planCommand() *cobra.Command {
 			if a.output == "json" {
 				err = a.printJSON(plan)
 			} else {
-				err = a.printPlan(plan, out)
+				err = a.printPlan(job, plan, out)
 			}
 			if err != nil {
 				return err
@@ -67,7 +68,7 @@ func planProblem(plan schemas.Plan) error {
 	return nil
 }
 
-func (a *app) printPlan(plan schemas.Plan, path string) error {
+func (a *app) printPlan(job *config.Job, plan schemas.Plan, path string) error {
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "table\tunits\trows\tbytes\tfailed\t\n")
 	for _, t := range plan.Tables {
@@ -91,13 +92,16 @@ func (a *app) printPlan(plan schemas.Plan, path string) error {
 	}
 	fmt.Fprintf(w, "time to ask\t%s\t(%s each, %s)\n", seconds(e.CheckSeconds), seconds(e.BatchSeconds), pace)
 	fmt.Fprintf(w, "bytes to write\t%s\t(%s new or changed since the last run)\n", report.Count(e.BytesChanged), files(e.UnitsChanged))
-	fmt.Fprintf(w, "  at most\t%s\t(a file is written, whole, if a flag in it changes)\n", report.Count(e.BytesMax))
+	fmt.Fprintf(w, "  at most\t%s\t(a file is written, whole, if a flag in it changes or a row leaves it)\n", report.Count(e.BytesMax))
 	if e.ScanBytes > 0 || e.WriteBytesMax > 0 {
 		fmt.Fprintf(w, "BigQuery bills for reading\t%s bytes\t(about $%.2f)\n", report.Count(e.ScanBytes), e.ScanUSD)
 		fmt.Fprintf(w, "  and for writing at most\t%s bytes\t(about $%.2f, if every partition holds a flag that changes)\n", report.Count(e.WriteBytesMax), e.WriteUSDMax)
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, line := range wire.Writes(job) {
+		fmt.Fprintf(a.Stdout, "%s\n", line)
 	}
 	for _, t := range plan.Tables {
 		for _, f := range t.Failures {

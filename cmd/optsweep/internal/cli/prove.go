@@ -44,7 +44,13 @@ func (a *app) proveCommand() *cobra.Command {
 			if a.output == "json" {
 				return a.printJSON(proof)
 			}
-			return writeProof(a.Stdout, proof)
+			if err := writeProof(a.Stdout, proof); err != nil {
+				return err
+			}
+			for _, line := range wire.Unremoved(job) {
+				fmt.Fprintf(a.Stdout, "not searched: %s\n", line)
+			}
+			return nil
 		},
 	}
 	c.Flags().BoolVar(&noScan, "no-scan", false, "do not search the tables, only the workspace")

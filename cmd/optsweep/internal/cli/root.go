@@ -32,6 +32,7 @@ type Surroundings struct {
 
 // Run runs the command that args name and returns its exit code.
 func Run(ctx context.Context, args []string, s Surroundings) int {
+	wire.Prepare()
 	stdout := &masked{w: s.Stdout}
 	s.Stdout = stdout
 	a := &app{Surroundings: s}

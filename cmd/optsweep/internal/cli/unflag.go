@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"optsweep/cmd/optsweep/internal/wire"
+	"optsweep/jobs/config"
 	"optsweep/jobs/report"
 	"optsweep/schemas"
 )
@@ -45,10 +46,11 @@ func (a *app) unflagCommand() *cobra.Command {
 			if a.output == "json" {
 				return a.printJSON(struct {
 					schemas.Unflagged
-					Note string `json:"note"`
-				}{done, flaggedAgain})
+					Note    string   `json:"note"`
+					Removed []string `json:"removed_rows,omitempty"`
+				}{done, flaggedAgain, wire.Unremoved(job)})
 			}
-			return a.printUnflagged(done)
+			return a.printUnflagged(job, done)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, without naming the person; kept in the ledger")
@@ -58,7 +60,7 @@ func (a *app) unflagCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printUnflagged(done schemas.Unflagged) error {
+func (a *app) printUnflagged(job *config.Job, done schemas.Unflagged) error {
 	rows := int64(0)
 	for _, r := range done.Receipts {
 		rows += r.Cleared
@@ -72,6 +74,9 @@ func (a *app) printUnflagged(done schemas.Unflagged) error {
 		fmt.Fprintf(a.Stdout, "it is off your own list %s: it was there since %s; a file that holds it adds it again\n", l.Source, milli(l.FoundMS))
 	}
 	fmt.Fprintf(a.Stdout, "cleared the flags of %s rows in %d of %d units\n", report.Count(rows), len(done.Receipts), done.Units)
+	for _, line := range wire.Unremoved(job) {
+		fmt.Fprintf(a.Stdout, "note: %s\n", line)
+	}
 	_, err := fmt.Fprintf(a.Stdout, "note: %s\n", flaggedAgain)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"optsweep/connectors/bigquery"
 	"optsweep/connectors/operator"
+	"optsweep/connectors/parquet"
 	"optsweep/jobs/config"
 	"optsweep/schemas"
 )
@@ -19,8 +20,9 @@ type TableFinding struct {
 // doctorTime bounds the checks of all tables.
 const doctorTime = 5 * time.Minute
 
-// Doctor finds out whether the job's operator can be asked, and whether its
-// tables of BigQuery can be treated.
+// Doctor finds out whether the job's operator can be asked, whether its tables
+// of BigQuery can be treated, and whether there is place for what is written
+// beside Parquet files.
 func Doctor(ctx context.Context, s System, job *config.Job) (findings []TableFinding) {
 	for _, f := range doctorOperator(ctx, s, job) {
 		findings = append(findings, TableFinding{Finding: f})
@@ -33,6 +35,11 @@ func Doctor(ctx context.Context, s System, job *config.Job) (findings []TableFin
 	ctx, cancel := context.WithTimeout(ctx, doctorTime)
 	defer cancel()
 	for i, t := range stores.list {
+		if p, ok := t.(*parquet.Table); ok {
+			if f, ok := doctorParquet(p, job.Tables[i]); ok {
+				findings = append(findings, TableFinding{stores.names[i], f})
+			}
+		}
 		b, ok := t.(*bigquery.Table)
 		if !ok {
 			continue

@@ -31,6 +31,9 @@ var (
 	_ sweep.Finisher = (*parquet.Table)(nil)
 )
 
+// Prepare readies the process. It is called once, before anything runs.
+func Prepare() { parquet.RegisterCodecs() }
+
 // stores are the tables of a job, open.
 type stores struct {
 	names   []string
@@ -71,7 +74,8 @@ func (st stores) close() (err error) {
 func (st stores) tables(dryRun bool) []sweep.Table {
 	tables := make([]sweep.Table, len(st.list))
 	for i, t := range st.list {
-		tables[i] = sweep.Table{Name: st.names[i], Source: t, Target: t}
+		p, ok := t.(*parquet.Table)
+		tables[i] = sweep.Table{Name: st.names[i], Source: t, Target: t, Aside: ok && p.Mode == parquet.Suppression}
 		if dryRun {
 			tables[i].Target = previewer{t}
 		}
