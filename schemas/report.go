@@ -62,6 +62,7 @@ type TableReport struct {
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
 
+	RowsRemoved  int64          `json:"rows_removed,omitempty"`   // of RowsNew: taken out of the table
 	RowsBySource *SourceCount   `json:"rows_by_source,omitempty"` // of RowsOptedOut; nil: there were no own lists
 	Honour       *TableHonoured `json:"honour,omitempty"`         // nil: not recorded
 }

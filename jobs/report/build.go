@@ -22,7 +22,7 @@ func Build(run string, events []schemas.Event) (schemas.Report, error) {
 func fold(run string, events []schemas.Event) (*builder, error) {
 	b := &builder{
 		report: schemas.Report{Schema: schemas.ReportSchema, Run: run, Tables: []schemas.TableReport{}, Failures: []schemas.UnitFailed{}, Overrides: []schemas.LimitOverridden{}},
-		tables: map[string]int{}, reapplied: map[unitKey]schemas.Receipt{}, removed: map[string]int64{},
+		tables: map[string]int{}, reapplied: map[unitKey]schemas.Receipt{},
 		optedOut: map[unitKey]int64{}, sources: map[unitKey]schemas.SourceCount{},
 	}
 	for _, e := range events {
@@ -57,7 +57,6 @@ type builder struct {
 	applied   map[string]applied
 	reapplied map[unitKey]schemas.Receipt // of units that changed before anything was asked
 
-	removed  map[string]int64                // rows, by table
 	optedOut map[unitKey]int64               // rows, as the receipts count them
 	sources  map[unitKey]schemas.SourceCount // rows of units that hold an id of an own list
 	counted  bool                            // distinct ids by source
@@ -179,7 +178,7 @@ func (b *builder) apply(v schemas.TableApplied) {
 		t.RowsNew += r.NewlyFlagged
 		t.RowsEarlier += r.MovedEarlier
 		t.RowsKept += r.Kept
-		b.removed[r.Table] += r.Removed
+		t.RowsRemoved += r.Removed
 		t.BytesBefore += r.BytesBefore
 		t.BytesAfter += r.BytesAfter
 	}
@@ -198,7 +197,7 @@ func (b *builder) reapply(v schemas.TableApplied) {
 		t.UnitsChanged++
 		t.RowsNew += r.NewlyFlagged
 		t.RowsReapplied += r.NewlyFlagged
-		b.removed[r.Table] += r.Removed
+		t.RowsRemoved += r.Removed
 		t.RowsEarlier += r.MovedEarlier
 	}
 }
@@ -221,21 +220,9 @@ func (b *builder) finish() {
 	if r.Sources != nil {
 		r.Notes = append(r.Notes, "ids on lists of your own are flagged, too; unless the operator lists them itself they are asked about in every run, and no limit counts them")
 	}
-	for _, t := range r.Tables {
-		if n := b.removed[t.Table]; n > 0 {
-			r.Notes = append(r.Notes, fmt.Sprintf("table %s: %d of the flagged rows %s the table in this run", t.Table, n, takenOut(r.DryRun)))
-		}
-	}
 	if r.DryRun {
 		r.Notes = append(r.Notes, "dry run: no table and no suppression list was written")
 	}
-}
-
-func takenOut(dryRun bool) string {
-	if dryRun {
-		return "would be taken out of"
-	}
-	return "were taken out of"
 }
 
 func (b *builder) tableStatus(t schemas.TableReport) string {

@@ -71,6 +71,9 @@ func writeTables(b *bytes.Buffer, r schemas.Report) {
 		if x.RowsReapplied > 0 {
 			fmt.Fprintf(b, "\n%s: %s of the flags were known from earlier runs and were missing; they were written before anything was asked\n", x.Table, Count(x.RowsReapplied))
 		}
+		if x.RowsRemoved > 0 {
+			fmt.Fprintf(b, "\n%s: %s of the opted-out rows %s\n", x.Table, Count(x.RowsRemoved), takenOut(r.DryRun))
+		}
 		if len(x.Malformed) == 0 && x.Repaired == 0 {
 			continue
 		}
@@ -146,4 +149,11 @@ func times(n int) string {
 		return "once"
 	}
 	return strconv.Itoa(n) + " times"
+}
+
+func takenOut(dryRun bool) string {
+	if dryRun {
+		return "would be taken out of the table"
+	}
+	return "were taken out of the table"
 }
