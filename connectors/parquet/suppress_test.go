@@ -531,3 +531,30 @@ func TestListModeNeedsAFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// With OPTSWEEP_CROSSREAD_OUT set, the lists are kept there for crossread.py, as
+// list-NAME.
+func TestListOfAnyWriterFixtures(t *testing.T) {
+	out := os.Getenv("OPTSWEEP_CROSSREAD_OUT")
+	for _, path := range fixtures(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			before := read(t, path)
+			list := filepath.Join(t.TempDir(), "list.parquet")
+			tab := suppressor(t, path, list, durable.Disk{})
+			want := map[string]bool{}
+			for _, cell := range cells(t, tab, plan(t, tab)[0]) {
+				if _, hit := rule(cell); hit {
+					want[string(cell)] = true
+				}
+			}
+			mustPass(t, tab, "r", rule)
+			ids, _ := listed(t, list)
+			if len(ids) != len(want) || !bytes.Equal(read(t, path), before) {
+				t.Errorf("%d ids, want %d", len(ids), len(want))
+			}
+			if out != "" {
+				put(t, filepath.Join(out, "list-"+filepath.Base(path)), read(t, list))
+			}
+		})
+	}
+}
