@@ -95,10 +95,10 @@ func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, commit func
 	if err := c.finish(groups); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if receipt.Confirmed, err = confirm(c.out.File, receipt.BytesAfter, c.meta, t.Type, want); err != nil {
+	if receipt.Confirmed, err = confirm(c.out, receipt.BytesAfter, c.meta, t.Type, want); err != nil {
 		return schemas.Receipt{}, err
 	}
-	if receipt.VersionAfter, err = versionOf(c.out.File); err != nil {
+	if receipt.VersionAfter, err = versionOf(c.out); err != nil {
 		return schemas.Receipt{}, err
 	}
 	if err := errors.Join(ctx.Err(), t.unchanged(ctx, u)); err != nil {
@@ -266,7 +266,7 @@ func (c *change) finish(groups []group) error {
 	if err := w.Flush(); err != nil {
 		return writeError(err)
 	}
-	if err := keepMode(c.out.File, c.info); err != nil {
+	if err := keepMode(c.out, c.info); err != nil {
 		return err
 	}
 	if err := c.out.Sync(); err != nil {

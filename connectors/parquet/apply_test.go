@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,70 +227,6 @@ func TestScanStops(t *testing.T) {
 	}
 	if _, err := tab.Apply(ctx, u, rule, nothing); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled apply: %v", err)
-	}
-}
-
-// TestFaults fails every durable step of Apply in turn, both before and after
-// the step took place. The file is the old one or the whole new one, and a
-// second try ends with the right file.
-func TestFaults(t *testing.T) {
-	fault := errors.New("fault")
-	goal := filepath.Join(t.TempDir(), "goal.parquet")
-	small := shape{groups: []int{40, 40}, nulls: 9, distinct: 100, schema: true}
-	small.write(t, goal)
-	old := read(t, goal)
-	tab := table(t, goal)
-	apply(t, tab, plan(t, tab)[0], rule)
-	want := read(t, goal)
-
-	for _, stored := range []bool{false, true} {
-		for n := 1; ; n++ {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "x.parquet")
-			put(t, path, old)
-			count, failed := 0, durable.Step("")
-			tab, err := parquet.New(parquet.Options{Path: path, IDColumn: "euid", Disk: durable.Disk{
-				Fault: func(step durable.Step, _ string) (bool, error) {
-					if count++; count == n {
-						failed = step
-						return stored, fault
-					}
-					return false, nil
-				},
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			u := plan(t, tab)[0]
-			var told schemas.Receipt
-			_, err = tab.Apply(context.Background(), u, rule, func(r schemas.Receipt) error { told = r; return nil })
-			if failed == "" { // there is no n-th step
-				if err != nil || n < 6 {
-					t.Fatalf("%d steps, %v", n-1, err)
-				}
-				break
-			}
-			name := fmt.Sprintf("step %d (%s, stored %v)", n, failed, stored)
-			if !errors.Is(err, fault) {
-				t.Fatalf("%s: %v", name, err)
-			}
-			switch got := read(t, path); {
-			case bytes.Equal(got, old):
-			case bytes.Equal(got, want) && (failed == durable.Rename || failed == durable.SyncDir):
-				if version, err := tab.Version(context.Background(), u); err != nil || version != told.VersionAfter {
-					t.Fatalf("%s: version %s, commit was told %s", name, version, told.VersionAfter)
-				}
-			default:
-				t.Fatalf("%s: the file is neither the old nor the new one", name)
-			}
-			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-				t.Fatalf("%s: %d files left, %v", name, len(entries), err)
-			}
-			apply(t, tab, plan(t, tab)[0], rule)
-			if !bytes.Equal(read(t, path), want) {
-				t.Fatalf("%s: the second try gives another file", name)
-			}
-		}
 	}
 }
 

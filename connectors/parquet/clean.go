@@ -12,6 +12,7 @@ import (
 	"optsweep/connectors/parquet/chunk"
 	"optsweep/connectors/parquet/footer"
 	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 // Copy is a clean copy of a unit, complete and checked, that is not in place
@@ -52,6 +53,9 @@ func (t *Table) Clean(ctx context.Context, u schemas.Unit, since Since, path str
 	if same(s, path) {
 		return nil, schemas.Errorf(schemas.Usage, "the clean copy would take the place of the file itself").WithHint("name another file with --clean")
 	}
+	if err := checkChunks(ctx, s); err != nil {
+		return nil, err
+	}
 	drop, err := t.dropped(ctx, s, since)
 	if err != nil {
 		return nil, err
@@ -69,13 +73,13 @@ func (t *Table) Clean(ctx context.Context, u schemas.Unit, since Since, path str
 	if err := c.write(s, out); err != nil {
 		return nil, err
 	}
-	if err := keepMode(out.File, s.info); err != nil {
+	if err := keepMode(out, s.info); err != nil {
 		return nil, err
 	}
 	if err := out.Sync(); err != nil {
 		return nil, writeError(err)
 	}
-	if err := c.confirm(t, s, out.File, since); err != nil {
+	if err := c.confirm(t, s, out, since); err != nil {
 		return nil, err
 	}
 	sum := sha256.New()
@@ -100,6 +104,30 @@ func same(s *source, path string) bool {
 	a, errA := filepath.Abs(path)
 	b, errB := filepath.Abs(s.file.Name())
 	return errA == nil && errB == nil && a == b
+}
+
+// A copy holds all values of a column chunk at a time. So many of them are
+// carried whatever the size of the file; beyond, as many as its bytes could hold
+// ids.
+const (
+	freeValues = 1 << 22
+	perByte    = 64
+)
+
+// checkChunks proves what arrow v17 takes for granted of every column, so that
+// it allocates no more than the file can hold.
+func checkChunks(ctx context.Context, s *source) error {
+	return s.meta.EachChunk(func(c footer.Chunk) error {
+		if c.Values > freeValues && c.Values/perByte > s.meta.Size {
+			return schemas.Errorf(schemas.Failed, "claims %d values in %d bytes", c.Values, s.meta.Size).
+				WithHint("write the file anew in smaller row groups")
+		}
+		if err := chunk.Walk(ctx, s.file, c); err != nil {
+			return schemas.Errorf(schemas.Failed, "a column %w", err).
+				WithHint("the file is damaged: restore it or write it anew")
+		}
+		return nil
+	})
 }
 
 // dropped tells of each row group which rows the copy leaves out: in mode
@@ -160,7 +188,7 @@ func (t *Table) dropped(ctx context.Context, s *source, since Since) ([][]bool, 
 }
 
 // confirmIDs reads the ids back in the way in which a run reads them.
-func (c *cleaning) confirmIDs(t *Table, f *os.File, size int64, since Since) error {
+func (c *cleaning) confirmIDs(t *Table, f *durable.File, size int64, since Since) error {
 	meta, err := footer.Read(f, size)
 	if err != nil {
 		return err

@@ -4,8 +4,9 @@ package parquet
 
 import (
 	"io/fs"
-	"os"
+
+	"optsweep/schemas/durable"
 )
 
 // keepMode does nothing where files have no Unix permissions.
-func keepMode(*os.File, fs.FileInfo) error { return nil }
+func keepMode(*durable.File, fs.FileInfo) error { return nil }

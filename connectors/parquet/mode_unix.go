@@ -4,15 +4,15 @@ package parquet
 
 import (
 	"io/fs"
-	"os"
 	"syscall"
 
 	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 // keepMode gives a new file the owner of the old one, if this user may, and its
 // permissions, which it must.
-func keepMode(f *os.File, old fs.FileInfo) error {
+func keepMode(f *durable.File, old fs.FileInfo) error {
 	if stat, ok := old.Sys().(*syscall.Stat_t); ok {
 		// Only root may give a file away; a group the user is in works for all.
 		if f.Chown(int(stat.Uid), int(stat.Gid)) != nil {

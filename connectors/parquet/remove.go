@@ -48,13 +48,13 @@ func (t *Table) remove(ctx context.Context, u schemas.Unit, since Since, commit 
 	if err := c.write(r.source, out); err != nil {
 		return schemas.Receipt{}, asWriteError(err)
 	}
-	if err := keepMode(out.File, r.info); err != nil {
+	if err := keepMode(out, r.info); err != nil {
 		return schemas.Receipt{}, err
 	}
 	if err := out.Sync(); err != nil {
 		return schemas.Receipt{}, writeError(err)
 	}
-	if err := c.confirm(t, r.source, out.File, since); err != nil {
+	if err := c.confirm(t, r.source, out, since); err != nil {
 		return schemas.Receipt{}, err
 	}
 	receipt := r.receipt
@@ -66,7 +66,7 @@ func (t *Table) remove(ctx context.Context, u schemas.Unit, since Since, commit 
 		return schemas.Receipt{}, err
 	}
 	receipt.BytesAfter, receipt.Staged = info.Size(), removedNote(receipt.Removed, kept)
-	if receipt.VersionAfter, err = versionOf(out.File); err != nil {
+	if receipt.VersionAfter, err = versionOf(out); err != nil {
 		return schemas.Receipt{}, err
 	}
 	if err := errors.Join(ctx.Err(), t.unchanged(ctx, u)); err != nil {
@@ -128,6 +128,9 @@ func (t *Table) judge(ctx context.Context, u schemas.Unit, since Since) (r *remo
 	}()
 	if s.version != u.Version {
 		return nil, errChanged()
+	}
+	if err := checkChunks(ctx, s); err != nil {
+		return nil, err
 	}
 	var mu sync.Mutex
 	hits := map[int64]int64{} // row in the file, to the time

@@ -190,7 +190,7 @@ func (q *quarantining) confirm(f *durable.File) error {
 	if err != nil {
 		return err
 	}
-	r, err := file.NewParquetReader(io.NewSectionReader(f.File, 0, info.Size()))
+	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, info.Size()))
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"optsweep/connectors/parquet/footer"
 	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 // cleaning is the making of a file that has some of the rows of another.
@@ -264,7 +265,7 @@ func errCannotCarry(what string) error {
 }
 
 // confirm reads a copy of s back and compares it with what was meant.
-func (c *cleaning) confirm(t *Table, s *source, f *os.File, since Since) (err error) {
+func (c *cleaning) confirm(t *Table, s *source, f *durable.File, since Since) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errUnconfirmed()
@@ -296,7 +297,7 @@ func (c *cleaning) confirm(t *Table, s *source, f *os.File, since Since) (err er
 
 // confirmSame compares what was copied as it is, at the places that the new
 // footer names.
-func (c *cleaning) confirmSame(before, after *os.File) error {
+func (c *cleaning) confirmSame(before *os.File, after *durable.File) error {
 	info, err := after.Stat()
 	if err != nil {
 		return err
@@ -332,7 +333,7 @@ func (c *cleaning) confirmSame(before, after *os.File) error {
 	return nil
 }
 
-func (c *cleaning) equal(before, after *os.File, p sameBytes) error {
+func (c *cleaning) equal(before, after io.ReaderAt, p sameBytes) error {
 	const step = 1 << 20
 	a, b := make([]byte, min(step, p.length)), make([]byte, min(step, p.length))
 	for done := int64(0); done < p.length; done += int64(len(a)) {

@@ -119,7 +119,10 @@ func openError(err error) error {
 }
 
 // versionOf returns the version of an open file.
-func versionOf(f *os.File) (string, error) {
+func versionOf(f interface {
+	io.ReaderAt
+	Stat() (fs.FileInfo, error)
+}) (string, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", err

@@ -324,7 +324,7 @@ func (t *Table) merge(ctx context.Context, p *pending) error {
 		return writeError(err)
 	}
 	if info, err := os.Stat(t.List); err == nil {
-		if err := keepMode(out.File, info); err != nil {
+		if err := keepMode(out, info); err != nil {
 			return err
 		}
 	}
@@ -334,7 +334,7 @@ func (t *Table) merge(ctx context.Context, p *pending) error {
 	if err := w.confirm(out.File, t.Table); err != nil {
 		return err
 	}
-	version, err := versionOf(out.File)
+	version, err := versionOf(out)
 	if err != nil {
 		return err
 	}

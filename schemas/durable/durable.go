@@ -25,10 +25,12 @@ type Step string
 const (
 	Create  Step = "create"
 	Write   Step = "write"
+	Chmod   Step = "chmod"
 	Sync    Step = "sync"
 	Rename  Step = "rename"
 	SyncDir Step = "syncdir"
 	Remove  Step = "remove"
+	Read    Step = "read" // what was written, back
 )
 
 // Fault decides whether a step on a path fails. A nil error lets it happen.
@@ -136,6 +138,19 @@ func (f *File) ReadFrom(r io.Reader) (n int64, err error) {
 		return err
 	})
 	return n, err
+}
+
+// ReadAt reads back what was written; see io.ReaderAt.
+func (f *File) ReadAt(b []byte, at int64) (n int, err error) {
+	if err := f.disk.do(Read, f.Name(), func() error { return nil }); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(b, at)
+}
+
+// Chmod sets the permissions of the temporary file, and so of the final one.
+func (f *File) Chmod(mode fs.FileMode) error {
+	return f.disk.do(Chmod, f.Name(), func() error { return f.File.Chmod(mode) })
 }
 
 // Sync makes what was written so far survive a power loss.
