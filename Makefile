@@ -1,4 +1,4 @@
-.PHONY: build test race bench bench-parquet bench-bigquery test-bigquery bigquery-demo emulator soak kill ci
+.PHONY: build test race bench bench-parquet bench-bigquery test-bigquery bigquery-demo emulator soak kill mutate test-parquet test-spark ci
 
 build:            ## the program, static
 	CGO_ENABLED=0 go build -trimpath -o bin/optsweep ./cmd/optsweep
@@ -35,6 +35,15 @@ soak:             ## ten minutes of load on the embedded operator with hot reloa
 
 kill:             ## three hundred runs killed at random moments
 	go test -run Killed -v -timeout 60m ./cmd/optsweep -kills 300
+
+mutate:           ## a hundred thousand damaged Parquet files; SEED=n for others
+	go test -run MutatedFiles -v -timeout 2h ./connectors/parquet -mutations 100000 -mutation-seed $(or $(SEED),1)
+
+test-parquet:     ## files of many writers through many readers; SEED=0 draws any, FILES=n for more
+	testdata/parquet/many/run --seed $(or $(SEED),1) --files $(or $(FILES),150)
+
+test-spark:       ## the same with Spark among the writers and readers: some minutes, needs Java 17
+	testdata/parquet/many/run --seed $(or $(SEED),1) --files $(or $(FILES),150) --spark
 
 ci:               ## everything that must pass
 	.ci/run

@@ -297,6 +297,8 @@ func writeError(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return e.WithHint("free disk space: the new file is written in full beside the old one, which is untouched")
+	case errors.Is(err, syscall.EFBIG):
+		return e.WithHint("raise the limit on the size of files (ulimit -f), or write the table in smaller files")
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		return e.WithHint("give this user permission to create files in the folder")
 	}

@@ -181,33 +181,35 @@ func FuzzFooter(f *testing.F) {
 	f.Add([]byte{0x29, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F})
 	f.Add(bytes.Repeat([]byte{0x1C}, 100))
 	f.Add(bytes.Repeat([]byte{0x19}, 100))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		data := wrap(raw)
-		m, err := footer.Read(bytes.NewReader(data), int64(len(data)))
-		if err != nil {
-			return
-		}
-		m.KeyValues()
-		for i := range min(len(m.Columns), 8) {
-			_, _ = m.Chunks(i)
-		}
-		groups := pages(m)
-		tail, err := m.AddColumn("flag", footer.Timestamp, groups, map[string]string{"ARROW:schema": "x"})
-		if err != nil {
-			return
-		}
-		out := build(data, groups, tail)
-		n, err := footer.Read(bytes.NewReader(out), int64(len(out)))
-		if err != nil {
-			t.Fatalf("what was spliced is refused: %v", err)
-		}
-		if n.Rows != m.Rows || len(n.Columns) < len(m.Columns) {
-			t.Fatal("rows or columns are lost")
-		}
-		if n.Base() != int64(len(data)) || !n.IsTailOf(m, "flag", footer.Timestamp, map[string]string{"ARROW:schema": "x"}) {
-			t.Fatal("what was spliced is not recognised")
-		}
-	})
+	f.Fuzz(tryFooter)
+}
+
+func tryFooter(t *testing.T, raw []byte) {
+	data := wrap(raw)
+	m, err := footer.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return
+	}
+	m.KeyValues()
+	for i := range min(len(m.Columns), 8) {
+		_, _ = m.Chunks(i)
+	}
+	groups := pages(m)
+	tail, err := m.AddColumn("flag", footer.Timestamp, groups, map[string]string{"ARROW:schema": "x"})
+	if err != nil {
+		return
+	}
+	out := build(data, groups, tail)
+	n, err := footer.Read(bytes.NewReader(out), int64(len(out)))
+	if err != nil {
+		t.Fatalf("what was spliced is refused: %v", err)
+	}
+	if n.Rows != m.Rows || len(n.Columns) < len(m.Columns) {
+		t.Fatal("rows or columns are lost")
+	}
+	if n.Base() != int64(len(data)) || !n.IsTailOf(m, "flag", footer.Timestamp, map[string]string{"ARROW:schema": "x"}) {
+		t.Fatal("what was spliced is not recognised")
+	}
 }
 
 func FuzzPageHeader(f *testing.F) {
