@@ -97,10 +97,10 @@ func firstID(kind, dir string) ([]byte, error) {
 	return nil, errors.New("no such id")
 }
 
-// takeIDMain is takeID as a program: takeid KIND DIR prints the id.
-func takeIDMain() {
+// printID is takeID as a program: printid KIND DIR prints the id.
+func printID() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: takeid opted_out|clear DIR")
+		fmt.Fprintln(os.Stderr, "usage: printid opted_out|clear DIR")
 		os.Exit(2)
 	}
 	line, err := firstID(os.Args[1], os.Args[2])
@@ -108,7 +108,7 @@ func takeIDMain() {
 		_, err = os.Stdout.Write(line)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "takeid:", err)
+		fmt.Fprintln(os.Stderr, "printid:", err)
 		os.Exit(1)
 	}
 }

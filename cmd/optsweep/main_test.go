@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	testscript.Main(m, map[string]func(){"optsweep": main, "takeid": takeIDMain})
+	testscript.Main(m, map[string]func(){"optsweep": main, "printid": printID})
 }
 
 // asProgram makes a process started from the test binary run main.
