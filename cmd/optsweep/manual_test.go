@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,6 +48,28 @@ func TestManualIsUpToDate(t *testing.T) {
 	mustSucceed(t, program(t.Context(), t, "docs", "schema", "--out", schema))
 	if data, err := os.ReadFile(schema); err != nil || !bytes.Equal(data, schemas.JobSchema()) {
 		t.Errorf("docs schema writes something else, %v", err)
+	}
+}
+
+// README has the exit codes that the program has.
+func TestReadmeHasTheExitCodes(t *testing.T) {
+	var found [2]string
+	for i, path := range []string{"docs/commands.md", filepath.Join(moduleRoot, "README.md")} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(string(data), "\n## Exit codes\n")
+		section, _, _ := strings.Cut(rest, "\n## ")
+		for _, m := range regexp.MustCompile("(?m)^\\| `?([0-9]+)`? \\|").FindAllStringSubmatch(section, -1) {
+			found[i] += m[1] + " "
+		}
+		if !ok || found[i] == "" {
+			t.Fatalf("%s has no exit codes", path)
+		}
+	}
+	if found[0] != found[1] {
+		t.Errorf("the program has the exit codes %s, README %s", found[0], found[1])
 	}
 }
 
