@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 // TestMain makes the test binary double as optsweep itself, so that scripts
@@ -42,14 +46,15 @@ func TestScript(t *testing.T) {
 			return errors.Join(err, shapesErr)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"listens":  listens,
-			"waitfor":  waitFor,
-			"truncate": truncate,
-			"noids":    noIDs,
-			"same":     same,
-			"takeid":   takeID,
-			"receives": receives,
+			"appendevent": appendEvent,
+			"exits":       exits,
+			"listens":     listens,
+			"waitfor":     waitFor,
+			"truncate":    truncate,
+			"noids":       noIDs,
+			"same":        same,
+			"takeid":      takeID,
+			"receives":    receives,
 		},
 	})
 }
@@ -153,4 +158,17 @@ func noIDs(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s shows something like an id or a secret", name)
 		}
 	}
+}
+
+// appendEvent FILE TYPE appends an event of that type to a log.
+func appendEvent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: appendevent FILE TYPE")
+	}
+	path := ts.MkAbs(args[0])
+	log, err := ledger.Open(durable.Disk{}, path, time.Now, nil)
+	ts.Check(err)
+	_, err = log.Append("", schemas.EventType(args[1]), struct{}{})
+	ts.Check(err)
+	ts.Check(log.Close())
 }

@@ -87,10 +87,8 @@ func Workspace(ctx context.Context, o Options) (Result, error) {
 		Result: Result{Workspace: o.Dir, Checks: Checks{}}, ctx: ctx, opts: o, layout: sweep.Layout(o.Dir),
 		heads: map[int64][]recorded{}, byRun: map[string]recorded{}, known: map[string]bool{}, lists: map[string]schemas.SuppressionUpdated{}, own: map[string]schemas.OwnList{},
 	}
-	if _, err := os.Stat(a.layout.Ledger()); errors.Is(err, fs.ErrNotExist) {
-		if err := a.layout.Check(); err != nil {
-			return a.Result, err // no workspace at all
-		}
+	if err := a.layout.Check(); schemas.ClassOf(err) == schemas.Usage && (!there(a.layout.Ledger()) || there(a.layout.Identity())) {
+		return a.Result, err // no workspace at all, or that of a newer version
 	}
 	a.workspaceFiles()
 	if err := a.readFirst(); err != nil {
@@ -110,6 +108,11 @@ func Workspace(ctx context.Context, o Options) (Result, error) {
 		return a.Result, err
 	}
 	return a.Result, a.files()
+}
+
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // rel is a path as it is shown.
@@ -213,6 +216,9 @@ func (a *auditor) ledger() (whole bool, err error) {
 	})
 	if a.ctx.Err() != nil {
 		return false, a.ctx.Err()
+	}
+	if schemas.ClassOf(err) == schemas.Usage {
+		return false, err // a newer version has written to it
 	}
 	if err != nil {
 		a.fail("ledger", "", path, "%s", explain(path, err))

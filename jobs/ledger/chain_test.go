@@ -34,7 +34,7 @@ func write(t testing.TB, path string, texts ...string) {
 	}
 	defer c.Close()
 	for _, text := range texts {
-		if _, err := c.Append("run", "noted", note{text}); err != nil {
+		if _, err := c.Append("run", "note_x", note{text}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,15 +169,15 @@ func TestFailedAppend(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := c.Append("", "noted", note{"before"}); err != nil {
+				if _, err := c.Append("", "note_x", note{"before"}); err != nil {
 					t.Fatal(err)
 				}
 				armed = true
-				if _, err := c.Append("", "noted", note{"failing"}); err == nil {
+				if _, err := c.Append("", "note_x", note{"failing"}); err == nil {
 					t.Fatal("the failure was not seen")
 				}
 				armed = false
-				if _, err := c.Append("", "noted", note{"later"}); err == nil {
+				if _, err := c.Append("", "note_x", note{"later"}); err == nil {
 					t.Fatal("appended behind an end in doubt")
 				}
 				c.Close()
@@ -209,7 +209,7 @@ func TestAnyTextSurvives(t *testing.T) {
 		defer c.Close()
 		var want []string
 		for _, text := range texts {
-			e, err := c.Append("r", "noted", note{text})
+			e, err := c.Append("r", "note_x", note{text})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,4 +255,48 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("end %+v of %d bytes", end, len(data))
 		}
 	})
+}
+
+// What a newer version has written may matter: nobody reads on, and nothing is
+// appended behind it. Notes are passed on.
+func TestEventOfANewerVersionIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	c, err := Create(durable.Disk{}, path, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []schemas.EventType{schemas.EventRunStarted, "note_x"} {
+		if _, err := c.Append("r", typ, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen []schemas.EventType
+	see := func(e schemas.Event) error {
+		seen = append(seen, e.Type)
+		return nil
+	}
+	if _, err := Read(path, see); err != nil || len(seen) != 2 {
+		t.Fatalf("%v, %v", seen, err)
+	}
+	if _, err := c.Append("r", "id_expired", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, readErr := Read(path, see)
+	_, openErr := Open(durable.Disk{}, path, time.Now, nil)
+	_, runsErr := Runs(path, func(Run) error { return nil })
+	for _, err := range []error{readErr, openErr, runsErr} {
+		if schemas.ClassOf(err) != schemas.Usage || !strings.Contains(err.Error(), `line 3 is of a kind that this version of optsweep does not know: "id_expired"`) || !strings.Contains(schemas.HintOf(err), "newer version") {
+			t.Errorf("%v (%s)", err, schemas.HintOf(err))
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the log was changed, %v", err)
+	}
 }

@@ -95,7 +95,7 @@ func TestCutLeavesTheRestByteForByteAndGoesOn(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if e, err := c.Append("", "noted", note{"after"}); err != nil || e.Seq != 7 {
+	if e, err := c.Append("", "note_x", note{"after"}); err != nil || e.Seq != 7 {
 		t.Fatalf("event %d, %v", e.Seq, err)
 	}
 	if err := c.Close(); err != nil {
@@ -208,10 +208,10 @@ func TestForgedBeginningIsFound(t *testing.T) {
 		"wrong hash, not happened":    {cut(Head{Seq: 3, Hash: h[2].Hash}), "event 3 is not the one that event 7 says"},
 		"no hash":                     {cut(Head{Seq: 3, Hash: ""})[3:], "a cut that names no event before it"},
 		"names itself":                {cut(Head{Seq: 7, Hash: h[2].Hash}), "a cut that names no event before it"},
-		"names what is to come":       {forge(t, cut(Head{Seq: 8, Hash: h[2].Hash}), "noted", "", note{})[7:], "its beginning was cut off: it begins with event 8"},
+		"names what is to come":       {forge(t, cut(Head{Seq: 8, Hash: h[2].Hash}), "note_x", "", note{})[7:], "its beginning was cut off: it begins with event 8"},
 		"names nothing":               {cut(Head{}), "a cut that names no event before it"},
 		"of a run":                    {forge(t, plain, schemas.EventLedgerCut, "r1", cutAt(h[3]))[3:], "its beginning was cut off"},
-		"of another type":             {forge(t, plain, "noted", "", map[string]any{"type": "ledger_cut", "last": h[3]})[3:], "its beginning was cut off"},
+		"of another type":             {forge(t, plain, "note_x", "", map[string]any{"type": "ledger_cut", "last": h[3]})[3:], "its beginning was cut off"},
 		"not a cut's data":            {forge(t, plain, schemas.EventLedgerCut, "", "x")[3:], "a cut that names no event before it"},
 		"two in a row":                {forge(t, cut(h[2]), schemas.EventLedgerCut, "", cutAt(h[4]))[4:], ""},
 		"two in a row, one happened":  {forge(t, cut(h[2]), schemas.EventLedgerCut, "", cutAt(h[4]))[2:], ""},
@@ -222,7 +222,7 @@ func TestForgedBeginningIsFound(t *testing.T) {
 		"torn behind the cut": {append(slices.Clone(cut(h[3])[3:]), []byte(`{"hash"`)), ""},
 		"cut, then the middle dropped": {append(slices.Clone(cut(h[3])[3:4]), cut(h[3])[5:]...),
 			"does not follow"},
-		"cut, then changed": {append([][]byte{bytes.Replace(plain[3], []byte("noted"), []byte("voted"), 1)}, cut(h[3])[4:]...),
+		"cut, then changed": {append([][]byte{bytes.Replace(plain[3], []byte("note_x"), []byte("voted"), 1)}, cut(h[3])[4:]...),
 			"the hash does not fit"},
 	} {
 		writeLines(t, path, c.lines)
@@ -310,7 +310,7 @@ func TestFailedCut(t *testing.T) {
 				t.Fatalf("step %d stored=%v: neither before nor after: %q", step, stored, got)
 			}
 			// What an append says to be stored is stored.
-			_, appendErr := c.Append("", "noted", note{"behind"})
+			_, appendErr := c.Append("", "note_x", note{"behind"})
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -361,7 +361,7 @@ func TestCutSurvivesAPowerLoss(t *testing.T) {
 					err = c.Cut(h[3], mine)
 				}
 				if err == nil {
-					_, err = c.Append("", "noted", note{"behind"})
+					_, err = c.Append("", "note_x", note{"behind"})
 				}
 				_ = c.Close()
 			}

@@ -122,8 +122,8 @@ func TestRunsAreToldApart(t *testing.T) {
 	}{
 		{"", schemas.EventWorkspaceCreated},
 		{"r0", schemas.EventChecked}, // of no run that was started
-		{"r1", schemas.EventRunStarted}, {"r1", schemas.EventPlanned}, {"", "noted"}, {"r1", schemas.EventRunFinished},
-		{"r1", "noted"}, // after its end
+		{"r1", schemas.EventRunStarted}, {"r1", schemas.EventPlanned}, {"", "note_x"}, {"r1", schemas.EventRunFinished},
+		{"r1", "note_x"}, // after its end
 		{"r2", schemas.EventRunStarted}, {"r2", schemas.EventRunAbandoned},
 		{"r3", schemas.EventRunStarted}, {"r3", schemas.EventRunInterrupted},
 	} {

@@ -19,6 +19,7 @@ type Owner struct {
 	Host  string    `json:"host"`
 	Since time.Time `json:"since"`
 	Job   string    `json:"job"`
+	Tool  string    `json:"tool_version,omitempty"` // of the program
 }
 
 // Lease is a lock that the operating system drops when its owner dies, so a

@@ -90,7 +90,8 @@ func readFrom(path string, known Head, each func(schemas.Event) error) (End, err
 // Scan verifies the lines of r, of which the first must follow from, and
 // passes them to each. The zero Head is the start of a log. name is for
 // errors; those about the content have class Integrity and name the line,
-// counted from 1.
+// counted from 1; that about an event of a kind that this version does not know
+// has class Usage.
 func Scan(name string, r io.Reader, from Head, each func(Line) error) (End, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	end := End{Head: from}
@@ -107,6 +108,10 @@ func Scan(name string, r io.Reader, from Head, each func(Line) error) (End, erro
 		if err != nil {
 			return End{}, schemas.Errorf(schemas.Integrity, "%s: line %d: %v", name, n, err).
 				WithHint("it was changed or damaged after it was written; restore it from a copy, nothing was written to it")
+		}
+		if !schemas.KnownEvent(l.Event.Type) {
+			return End{}, schemas.Errorf(schemas.Usage, "%s: line %d is of a kind that this version of optsweep does not know: %q", name, n, l.Event.Type).
+				WithHint("a newer version has written it: use that one, or a newer; nothing was changed")
 		}
 		if err := each(l); err != nil {
 			return End{}, err

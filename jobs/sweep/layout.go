@@ -33,6 +33,9 @@ const (
 // Ledger is the path of the ledger.
 func (l Layout) Ledger() string { return filepath.Join(string(l), ledgerFile) }
 
+// Identity is the path of the file that makes the folder a workspace.
+func (l Layout) Identity() string { return filepath.Join(string(l), workspaceFile) }
+
 // Head is the path of the file that keeps the ledger's head.
 func (l Layout) Head() string { return filepath.Join(string(l), ledger.HeadFile) }
 
@@ -51,7 +54,10 @@ func (l Layout) Run(run string, name ...string) string {
 }
 
 // Check tells whether the folder is a workspace that this version can read.
-func (l Layout) Check() error { return checkIdentity(string(l)) }
+func (l Layout) Check() error {
+	_, err := readIdentity(string(l))
+	return err
+}
 
 // Batch is what the check journal holds of one batch, without the ids.
 type Batch struct {

@@ -3,8 +3,7 @@ package sweep
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
-	"path/filepath"
+	"encoding/json"
 
 	"optsweep/jobs/ledger"
 	"optsweep/schemas"
@@ -30,13 +29,18 @@ func (r *run) begun() {
 	r.deps.Begun(b)
 }
 
-// ID tells one workspace from another, as long as it lives. It is no secret.
+// ID tells one workspace from another, as long as it lives: it follows from the
+// moment at which the workspace was made. It is no secret.
 func (l Layout) ID() (string, error) {
-	data, err := os.ReadFile(filepath.Join(string(l), workspaceFile))
+	id, err := readIdentity(string(l))
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(data)
+	data, err := json.Marshal(identity{Format: 1, Created: id.Created})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(append(data, '\n')) // as the file was when it was made
 	return hex.EncodeToString(sum[:]), nil
 }
 

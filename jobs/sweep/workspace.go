@@ -33,10 +33,11 @@ const (
 )
 
 // identity is the content of workspace.json, written last: a workspace without
-// it was never whole.
+// it was never whole. See Layout.ID before changing Created.
 type identity struct {
 	Format  int       `json:"format"`
 	Created time.Time `json:"created"`
+	Tool    string    `json:"tool_version,omitempty"` // that gave the workspace its format; workspaces from before have none
 }
 
 // Workspace is the folder that holds every durable artefact of runs. While it
@@ -114,7 +115,7 @@ func CreateWorkspace(disk durable.Disk, dir string, now func() time.Time) error 
 // OpenWorkspace opens the workspace in dir and takes its lease. me is shown to
 // whoever is turned away meanwhile.
 func OpenWorkspace(disk durable.Disk, dir string, now func() time.Time, me ledger.Owner) (*Workspace, error) {
-	if err := checkIdentity(dir); err != nil {
+	if _, err := readIdentity(dir); err != nil {
 		return nil, err
 	}
 	lease, err := ledger.Acquire(filepath.Join(dir, leaseFile), "the workspace "+dir, me)
@@ -126,30 +127,13 @@ func OpenWorkspace(disk durable.Disk, dir string, now func() time.Time, me ledge
 	if err == nil {
 		err = w.load(now)
 	}
+	if err == nil {
+		err = w.mark(me.Tool)
+	}
 	if err != nil {
 		return nil, errors.Join(err, lease.Release())
 	}
 	return w, nil
-}
-
-func checkIdentity(dir string) error {
-	data, err := os.ReadFile(filepath.Join(dir, workspaceFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return schemas.Errorf(schemas.Usage, "%s is not a workspace", dir).
-			WithHint("make one with: optsweep init; if there was one, look for it first: it holds the ledger and the suppression list")
-	}
-	if err != nil {
-		return err
-	}
-	var id identity
-	if err := json.Unmarshal(data, &id); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(dir, workspaceFile), err)
-	}
-	if id.Format != WorkspaceFormat {
-		return schemas.Errorf(schemas.Usage, "the workspace %s has format %d, this version of optsweep reads format %d", dir, id.Format, WorkspaceFormat).
-			WithHint("use the version of optsweep that wrote it, or a newer one")
-	}
-	return nil
 }
 
 func (w *Workspace) load(now func() time.Time) error {

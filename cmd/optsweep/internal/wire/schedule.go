@@ -83,7 +83,15 @@ func Schedule(ctx context.Context, s System, o ScheduleOptions, listening func(a
 func loadRunnable(files []string) ([]*config.Job, FileProblems) {
 	jobs, problems := LoadScheduled(files)
 	return slices.DeleteFunc(jobs, func(job *config.Job) bool {
-		err := sweep.Layout(job.Workspace).Check()
+		layout := sweep.Layout(job.Workspace)
+		err := layout.Check()
+		if err == nil {
+			// Of what may be wrong with a ledger each run tells; but no run can
+			// go on with that of a newer version.
+			if _, readErr := ledger.Read(layout.Ledger(), nil); schemas.ClassOf(readErr) == schemas.Usage {
+				err = readErr
+			}
+		}
 		if err != nil {
 			problems[job.File] = err
 		}

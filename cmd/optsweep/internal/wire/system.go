@@ -41,7 +41,7 @@ func (s System) owner(job *config.Job) ledger.Owner {
 	if err != nil {
 		host = "unknown host"
 	}
-	return ledger.Owner{PID: os.Getpid(), Host: host, Since: s.Now(), Job: job.Name}
+	return ledger.Owner{PID: os.Getpid(), Host: host, Since: s.Now(), Job: job.Name, Tool: Version()}
 }
 
 // userName says who started the program, for the ledger.
