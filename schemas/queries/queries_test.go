@@ -10,7 +10,7 @@ import (
 )
 
 // dialect are the words that differ between the two.
-var dialect = regexp.MustCompile("(?i)\\b(TIMESTAMP_SUB|CURRENT_TIMESTAMP|now|TIMESTAMP_DIFF|epoch_ms|SECOND|DATE_DIFF|DATE_TRUNC|ISOWEEK|week|DATE|DAY|INT64|BIGINT|CAST|AS|[0-9]+)\\b|'[a-z]+'")
+var dialect = regexp.MustCompile(`(?i)\b(TIMESTAMP_SUB|CURRENT_TIMESTAMP|now|TIMESTAMP_DIFF|epoch_ms|SECOND|DATE_DIFF|DATE_TRUNC|ISOWEEK|week|DATE|DAY|INT64|BIGINT|CAST|AS|[0-9]+)\b|'[a-z]+'`)
 
 // shared are the words that a query must have in either dialect, in order of
 // the alphabet: a function may take its arguments the other way round.

@@ -42,7 +42,8 @@ func (a *app) reportCommand() *cobra.Command {
 		Short: "Show the report of a run, or make an evidence pack",
 		Long: "report builds the report of a run out of the ledger alone; it also works while a\n" +
 			"run is under way. With --evidence it writes a signed zip file for an auditor,\n" +
-			"about one run or about all that were started in a period; it holds no ids.",
+			"about one run or about all that were started in a period; it holds no ids. For\n" +
+			"queries over all runs see: optsweep publish.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := a.workspaceDir(dir)
@@ -170,7 +171,7 @@ func (a *app) runsCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use:   "runs",
 		Short: "List the runs of the workspace",
-		Long:  "runs lists all runs that the ledger knows, the oldest first, and says if retention\nhas removed earlier ones. It works while a run is under way.",
+		Long:  "runs lists all runs that the ledger knows, the oldest first, and says if retention\nhas removed earlier ones. It works while a run is under way. For queries over all\nruns see: optsweep publish.",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			dir, err := a.workspaceDir(dir)
