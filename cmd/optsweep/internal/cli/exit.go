@@ -21,7 +21,7 @@ var exitCodes = [...]struct {
 	{schemas.Refused, 4, "the operator refused: key, secret, scope, clock or canary"},
 	{schemas.Locked, 5, "locked: another run holds the workspace or the API key"},
 	{schemas.Limit, 6, "stopped by a safety limit"},
-	{schemas.Gate, 7, "a gate is not met"},
+	{schemas.Gate, 7, "a gate or an objective (--slo) is not met"},
 	{schemas.Cancelled, 130, "cancelled; the same command goes on"},
 }
 

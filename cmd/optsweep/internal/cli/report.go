@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -35,63 +36,111 @@ func (a *app) workspaceDir(given string) (string, error) {
 	return job.Workspace, nil
 }
 
+// reportFlags are those of the report command.
+type reportFlags struct {
+	dir, run, format, out, pack, since, until, keyFile, slo string
+	tables                                                  []string
+}
+
 func (a *app) reportCommand() *cobra.Command {
-	var dir, run, format, out, pack, since, until, keyFile string
+	var f reportFlags
 	c := &cobra.Command{
 		Use:   "report",
-		Short: "Show the report of a run, or make an evidence pack",
+		Short: "Show the report of a run, or one for compliance, or make an evidence pack",
 		Long: "report builds the report of a run out of the ledger alone; it also works while a\n" +
-			"run is under way. With --evidence it writes a signed zip file for an auditor,\n" +
-			"about one run or about all that were started in a period; it holds no ids. For\n" +
-			"queries over all runs see: optsweep publish.",
+			"run is under way.\n\n" +
+			"With --format csv or html, and with --since, --until, --table or --slo, it is a\n" +
+			"compliance report: of one run, or of all runs that were started in a period. It\n" +
+			"tells what was checked, what was not and why, and how long opted-out people\n" +
+			"waited for their flags. html is one page for screen and paper, with a place to\n" +
+			"sign. csv has one row for each run and table; report columns lists its columns.\n" +
+			"With --slo the exit code is 7 if somebody waited longer, if an opted-out id is\n" +
+			"known and not flagged, or if that cannot be shown; the report is written anyway.\n\n" +
+			"With --evidence it writes a signed zip file for an auditor, about one run or\n" +
+			"about all that were started in a period. No report holds ids. For queries over\n" +
+			"all runs see: optsweep publish.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := a.workspaceDir(dir)
-			if err != nil {
-				return err
-			}
-			if format == "" {
-				format = a.output
-			}
-			if format != "text" && format != "json" {
-				return schemas.Errorf(schemas.Usage, "--format is %q, want one of: text json", format)
-			}
-			if pack == "" {
-				if since != "" || until != "" || keyFile != "" {
-					return schemas.Errorf(schemas.Usage, "--since, --until and --signing-key are for --evidence")
-				}
-				return a.showReport(dir, run, format, out)
-			}
-			if run != "" && (since != "" || until != "") {
-				return schemas.Errorf(schemas.Usage, "name either --run or a period")
-			}
-			if out != "" {
-				return schemas.Errorf(schemas.Usage, "--out is for reports; --evidence names the file of the pack")
-			}
-			o := wire.EvidenceOptions{Run: run, KeyFile: keyFile}
-			if o.Since, err = parseDay("--since", since, 0); err != nil {
-				return err
-			}
-			if o.Until, err = parseDay("--until", until, 24*time.Hour); err != nil {
-				return err
-			}
-			m, err := wire.MakeEvidence(cmd.Context(), a.system(), dir, pack, o)
-			if err != nil {
-				return err
-			}
-			return a.printEvidence(pack, m)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.report(cmd, f) },
 	}
-	f := c.Flags()
-	workspaceFlag(c, &dir)
-	f.StringVar(&run, "run", "", "id of the run (default: the last one; for --evidence the last that has ended)")
-	f.StringVar(&format, "format", "", "text or json (default: that of --output)")
-	f.StringVar(&out, "out", "", "file to write the report to (default: standard output)")
-	f.StringVar(&pack, "evidence", "", "zip file to write an evidence pack to")
-	f.StringVar(&since, "since", "", "first day (2026-05-01) or time (RFC 3339) of the runs in the pack, UTC")
-	f.StringVar(&until, "until", "", "last day, or the time before which the runs were started")
-	f.StringVar(&keyFile, "signing-key", "", "ed25519 private key, PEM (PKCS #8), to sign with (default: that of the workspace)")
+	s := c.Flags()
+	workspaceFlag(c, &f.dir)
+	s.StringVar(&f.run, "run", "", "id of the run (default: the last one; for --evidence the last that has ended)")
+	s.StringVar(&f.format, "format", "", "text, json, csv or html (default: that of --output)")
+	s.StringVar(&f.out, "out", "", "file to write the report to (default: standard output)")
+	s.StringVar(&f.since, "since", "", "first day (2026-05-01), time (RFC 3339), or age (30d) of the runs, UTC")
+	s.StringVar(&f.until, "until", "", "last day, or the time or age before which the runs were started")
+	s.StringSliceVar(&f.tables, "table", nil, "only this table (repeatable; default: all)")
+	s.StringVar(&f.slo, "slo", "", "time to honour that must be met: 24h, 7d, 90m")
+	s.StringVar(&f.pack, "evidence", "", "zip file to write an evidence pack to")
+	s.StringVar(&f.keyFile, "signing-key", "", "ed25519 private key, PEM (PKCS #8), to sign with (default: that of the workspace)")
+	c.AddCommand(a.reportColumnsCommand())
 	return c
+}
+
+func (a *app) report(cmd *cobra.Command, f reportFlags) error {
+	if f.format == "" {
+		f.format = a.output
+	}
+	if !slices.Contains([]string{"text", "json", "csv", "html"}, f.format) {
+		return schemas.Errorf(schemas.Usage, "--format is %q, want one of: text json csv html", f.format)
+	}
+	if f.run != "" && (f.since != "" || f.until != "") {
+		return schemas.Errorf(schemas.Usage, "name either --run or a period")
+	}
+	if f.keyFile != "" && f.pack == "" {
+		return schemas.Errorf(schemas.Usage, "--signing-key is for --evidence")
+	}
+	if f.pack != "" {
+		return a.evidence(cmd, f)
+	}
+	if f.format == "csv" || f.format == "html" || f.since+f.until+f.slo != "" || len(f.tables) > 0 {
+		return a.compliance(f)
+	}
+	dir, err := a.workspaceDir(f.dir)
+	if err != nil {
+		return err
+	}
+	return a.showReport(dir, f.run, f.format, f.out)
+}
+
+// evidence makes an evidence pack.
+func (a *app) evidence(cmd *cobra.Command, f reportFlags) error {
+	if f.out != "" || f.slo != "" || len(f.tables) > 0 {
+		return schemas.Errorf(schemas.Usage, "--out, --slo and --table are for reports; --evidence names the file of the pack")
+	}
+	since, until, err := period(time.Now(), f.since, f.until)
+	if err != nil {
+		return err
+	}
+	dir, err := a.workspaceDir(f.dir)
+	if err != nil {
+		return err
+	}
+	m, err := wire.MakeEvidence(cmd.Context(), a.system(), dir, f.pack, wire.EvidenceOptions{Run: f.run, KeyFile: f.keyFile, Since: since, Until: until})
+	if err != nil {
+		return err
+	}
+	return a.printEvidence(f.pack, m)
+}
+
+// period reads --since and --until: days, times or ages.
+func period(now time.Time, since, until string) (from, to time.Time, err error) {
+	of := func(flag, text string, offset time.Duration) (time.Time, error) {
+		if age.MatchString(text) {
+			return before(now.UTC(), flag, text)
+		}
+		return parseDay(flag, text, offset)
+	}
+	if from, err = of("--since", since, 0); err != nil {
+		return from, to, err
+	}
+	if to, err = of("--until", until, 24*time.Hour); err != nil {
+		return from, to, err
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		err = schemas.Errorf(schemas.Usage, "--since is not before --until")
+	}
+	return from, to, err
 }
 
 // parseDay reads a day or a time; of a day it gives the start plus offset.
@@ -106,7 +155,7 @@ func parseDay(flag, text string, offset time.Duration) (time.Time, error) {
 	if err != nil {
 		return t, schemas.Errorf(schemas.Usage, "%s is %q, want a day like 2026-05-01 or a time like 2026-05-01T12:00:00Z", flag, text)
 	}
-	return t, nil
+	return t.UTC(), nil
 }
 
 // showReport shows the report of a run, or of the last one.
