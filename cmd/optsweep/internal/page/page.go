@@ -18,6 +18,7 @@ import (
 
 	"optsweep/jobs/daemon"
 	"optsweep/jobs/report"
+	"optsweep/jobs/report/render"
 	"optsweep/jobs/schedule"
 	"optsweep/jobs/sweep"
 	"optsweep/schemas"
@@ -36,6 +37,9 @@ type Options struct {
 	Source  Source
 	Version string
 	Metrics http.Handler // at /metrics; nil: none
+
+	// Report gives the compliance report of a job of late; nil: there is none.
+	Report func(job string) (schemas.Compliance, error)
 }
 
 //go:embed page.html
@@ -57,6 +61,7 @@ type pages struct {
 //	/healthz                     200 as long as the loop turns, else 503
 //	/readyz                      200 once jobs are loaded and until the daemon stops, else 503
 //	/jobs/JOB/runs/RUN/report    report.json of a run
+//	/jobs/JOB/report             the compliance report, if there is one
 //	/metrics                     if there are metrics
 func New(o Options) (http.Handler, error) {
 	t, err := template.New("page").Funcs(functions()).Parse(strings.Replace(html, "CSS", css, 1))
@@ -70,6 +75,9 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", p.health)
 	mux.HandleFunc("GET /readyz", p.ready)
 	mux.HandleFunc("GET /jobs/{job}/runs/{run}/report", p.report)
+	if o.Report != nil {
+		mux.HandleFunc("GET /jobs/{job}/report", p.compliance)
+	}
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}
@@ -91,10 +99,11 @@ type shown struct {
 	daemon.Status
 	Version string
 	Live    bool // a run is under way
+	Reports bool // there are compliance reports
 }
 
 func (p *pages) page(w http.ResponseWriter, _ *http.Request) {
-	s := shown{Status: p.o.Source.Status(), Version: p.o.Version}
+	s := shown{Status: p.o.Source.Status(), Version: p.o.Version, Reports: p.o.Report != nil}
 	for _, j := range s.Jobs {
 		s.Live = s.Live || j.State == daemon.Running
 	}
@@ -144,6 +153,27 @@ func (p *pages) report(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(data)
+}
+
+// compliance shows the compliance report of a job. It has a style of its own.
+func (p *pages) compliance(w http.ResponseWriter, r *http.Request) {
+	job := r.PathValue("job")
+	if p.o.Source.Workspace(job) == "" {
+		http.NotFound(w, r)
+		return
+	}
+	c, err := p.o.Report(job)
+	var b bytes.Buffer
+	if err == nil {
+		err = render.HTML(&b, c)
+	}
+	if err != nil {
+		http.Error(w, "the report could not be made: "+string(schemas.Hide([]byte(err.Error()))), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(b.Bytes())
 }
 
 func functions() template.FuncMap {

@@ -212,6 +212,41 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// The compliance report is a page of its own, with a style of its own.
+func TestComplianceReport(t *testing.T) {
+	var fail error
+	asked := ""
+	get := serve(t, Options{Source: newFake(t), Report: func(job string) (schemas.Compliance, error) {
+		asked = job
+		return schemas.Compliance{Schema: schemas.ComplianceSchema, Settings: []schemas.ComplianceSetting{{Job: "<b>" + job}}}, fail
+	}})
+	if _, body := get("/"); !strings.Contains(body, `<a href="/jobs/crm-audiences/report"`) {
+		t.Error("the page has no link to it")
+	}
+	r, body := get("/jobs/crm-audiences/report")
+	policy := r.Header.Get("Content-Security-Policy")
+	if r.StatusCode != 200 || asked != "crm-audiences" || !strings.Contains(body, "Opt-out compliance report") || !strings.Contains(body, "&lt;b&gt;crm-audiences") {
+		t.Errorf("%s, asked for %q", r.Status, asked)
+	}
+	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'unsafe-inline';") || strings.Contains(policy, "script") || r.Header.Get("X-Frame-Options") != "DENY" {
+		t.Errorf("policy %s", policy)
+	}
+	if r, _ := get("/jobs/none/report"); r.StatusCode != 404 {
+		t.Errorf("of a job that is none: %s", r.Status)
+	}
+	fail = errors.New("the ledger is damaged at " + anID)
+	if r, body := get("/jobs/crm-audiences/report"); r.StatusCode != 503 || !strings.Contains(body, "the ledger is damaged") || strings.Contains(body, anID) {
+		t.Errorf("%s, %q", r.Status, body)
+	}
+	without := serve(t, Options{Source: newFake(t)})
+	if _, body := without("/"); strings.Contains(body, `/jobs/crm-audiences/report"`) {
+		t.Error("a link to nothing")
+	}
+	if r, _ := without("/jobs/crm-audiences/report"); r.StatusCode != 404 {
+		t.Errorf("without reports: %s", r.Status)
+	}
+}
+
 func TestListen(t *testing.T) {
 	for _, address := range []string{"", ":9090", "9090", "localhost", "127.0.0.1:99999"} {
 		if l, err := Listen(address); schemas.ClassOf(err) != schemas.Usage || schemas.HintOf(err) == "" || l != nil {

@@ -44,7 +44,9 @@ func Schedule(ctx context.Context, s System, o ScheduleOptions, listening func(a
 		Owner: func(job string) ledger.Owner { return s.owner(&config.Job{Name: job}) },
 	})
 	s.Metrics = NewMetrics()
-	handler, err := page.New(page.Options{Source: d, Version: Version(), Metrics: s.Metrics.Handler()})
+	handler, err := page.New(page.Options{Source: d, Version: Version(), Metrics: s.Metrics.Handler(), Report: func(job string) (schemas.Compliance, error) {
+		return Compliance(s, d.Workspace(job), ComplianceOptions{Since: s.Now().AddDate(0, 0, -30)})
+	}})
 	if err != nil {
 		return err
 	}
