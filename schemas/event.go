@@ -86,6 +86,10 @@ type TableExtracted struct {
 	Repaired  int64            `json:"repaired"` // of the valid ones: white space around them was ignored
 	Malformed map[Reason]int64 `json:"malformed"`
 	Example   *BadCell         `json:"example,omitempty"`
+
+	// Of Units: their ids were not read again, but taken from an earlier run
+	// that read the same version.
+	Reused int `json:"units_reused,omitempty"`
 }
 
 // BadCell is one quarantined cell, as an example.

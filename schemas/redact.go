@@ -13,16 +13,17 @@ import (
 // either away: "id:" and 12 hexadecimal digits of HMAC-SHA-256 under a key
 // that stays in the workspace. Make them with NewPseudonyms.
 type Pseudonyms struct {
-	sum func([]byte) string // a function, so that fmt never shows the key: see Secret
+	sum, long func([]byte) string // functions, so that fmt never shows the key: see Secret
 }
 
 // NewPseudonyms makes pseudonyms under key.
 func NewPseudonyms(key [32]byte) Pseudonyms {
-	return Pseudonyms{func(b []byte) string {
+	long := func(b []byte) string {
 		mac := hmac.New(sha256.New, key[:])
 		mac.Write(b)
-		return hex.EncodeToString(mac.Sum(nil)[:6])
-	}}
+		return hex.EncodeToString(mac.Sum(nil))
+	}
+	return Pseudonyms{sum: func(b []byte) string { return long(b)[:12] }, long: long}
 }
 
 // ID names an id.
@@ -30,6 +31,10 @@ func (p Pseudonyms) ID(id ID) string { return "id:" + p.sum(id[:]) }
 
 // Cell names a cell that is no valid id.
 func (p Pseudonyms) Cell(cell []byte) string { return "cell:" + p.sum(cell) }
+
+// Set names a set of ids of which digest is a digest, in full length: so whoever
+// knows an id cannot find out from it whether it is in the set.
+func (p Pseudonyms) Set(digest []byte) string { return p.long(digest) }
 
 // Format keeps the key out of every verb.
 func (p Pseudonyms) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redactedSecret)) }

@@ -53,6 +53,7 @@ type TableReport struct {
 	Status        string `json:"status"`
 	UnitsChanged  int    `json:"units_changed"`
 	UnitsFailed   int    `json:"units_failed"`
+	UnitsCarried  int    `json:"units_carried,omitempty"` // whose flags could not have to change: they were read and counted only
 	RowsOptedOut  int64  `json:"rows_opted_out"`
 	RowsFlagged   int64  `json:"rows_flagged"`
 	RowsNew       int64  `json:"rows_new"`

@@ -122,6 +122,13 @@ type Receipt struct {
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
 
+	// Names the opted-out ids of the unit with their times, under the key of
+	// the pseudonyms. Carried: the unit is as an earlier receipt with the same
+	// Hits left it, so its counts of rows are that receipt's, and only its
+	// flags were read and counted again.
+	Hits    string `json:"hits,omitempty"`
+	Carried bool   `json:"carried,omitempty"`
+
 	Removed int64  `json:"rows_removed,omitempty"` // opted-out rows that are no longer there
 	Job     string `json:"job,omitempty"`          // id of the job that changed the unit
 	Billed  int64  `json:"bytes_billed,omitempty"` // for it

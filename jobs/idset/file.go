@@ -1,6 +1,7 @@
 package idset
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -367,6 +368,16 @@ func (c *cursor) seek(n int64) error {
 	}
 	c.rest = c.rest[skip:]
 	return nil
+}
+
+// Verify checks every byte of the file of ids at path and describes it.
+func Verify(ctx context.Context, path string) (Info, error) {
+	f, err := open(path, idKind)
+	if err != nil {
+		return Info{}, err
+	}
+	defer f.close()
+	return f.info(), copyRecords(ctx, f, func([]byte) error { return nil })
 }
 
 // ReadInfo checks that path is a complete file of ids and describes it. It

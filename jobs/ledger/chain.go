@@ -90,31 +90,52 @@ func OpenOrCreate(disk durable.Disk, path string, now func() time.Time, each fun
 // nothing more can be appended: whether the event is stored shows when the log
 // is opened again.
 func (c *Chain) Append(run string, typ schemas.EventType, data any) (schemas.Event, error) {
-	if c.broken != nil {
-		return schemas.Event{}, c.broken
-	}
-	raw, err := json.Marshal(data)
+	events, err := c.AppendAll(run, []Entry{{typ, data}})
 	if err != nil {
-		return schemas.Event{}, fmt.Errorf("event %s: %w", typ, err)
-	}
-	event := schemas.Event{
-		Seq: c.head.Seq + 1, Time: c.now().UTC().Truncate(time.Millisecond),
-		Run: run, Type: typ, Prev: c.head.Hash, Data: raw,
-	}
-	body, err := json.Marshal(event)
-	if err != nil {
-		return schemas.Event{}, fmt.Errorf("event %s: %w", typ, err)
-	}
-	hash := hashOf(body)
-	record, err := json.Marshal(line{Hash: hash, Event: body})
-	if err != nil {
-		return schemas.Event{}, fmt.Errorf("event %s: %w", typ, err)
-	}
-	if err := c.log.Append(append(record, '\n')); err != nil {
 		return schemas.Event{}, err
 	}
-	c.head = Head{Seq: event.Seq, Hash: hash}
-	return event, nil
+	return events[0], nil
+}
+
+// Entry is an event to append.
+type Entry struct {
+	Type schemas.EventType
+	Data any
+}
+
+// AppendAll is Append for several events, which are synced together. After a
+// crash some of the first ones may be stored, without the others.
+func (c *Chain) AppendAll(run string, entries []Entry) ([]schemas.Event, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	events := make([]schemas.Event, len(entries))
+	head, lines := c.head, []byte(nil)
+	for i, e := range entries {
+		raw, err := json.Marshal(e.Data)
+		if err != nil {
+			return nil, fmt.Errorf("event %s: %w", e.Type, err)
+		}
+		events[i] = schemas.Event{
+			Seq: head.Seq + 1, Time: c.now().UTC().Truncate(time.Millisecond),
+			Run: run, Type: e.Type, Prev: head.Hash, Data: raw,
+		}
+		body, err := json.Marshal(events[i])
+		if err != nil {
+			return nil, fmt.Errorf("event %s: %w", e.Type, err)
+		}
+		head = Head{Seq: events[i].Seq, Hash: hashOf(body)}
+		record, err := json.Marshal(line{Hash: head.Hash, Event: body})
+		if err != nil {
+			return nil, fmt.Errorf("event %s: %w", e.Type, err)
+		}
+		lines = append(append(lines, record...), '\n')
+	}
+	if err := c.log.Append(lines); err != nil {
+		return nil, err
+	}
+	c.head = head
+	return events, nil
 }
 
 // Head is the last event, which stands for the whole log.

@@ -300,3 +300,35 @@ func TestEventOfANewerVersionIsRefused(t *testing.T) {
 		t.Errorf("the log was changed, %v", err)
 	}
 }
+
+// Events that are appended together stand in the log like others, and are
+// synced once.
+func TestEventsAppendedTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	syncs := 0
+	disk := durable.Disk{Fault: func(s durable.Step, _ string) (bool, error) {
+		if s == durable.Sync {
+			syncs++
+		}
+		return false, nil
+	}}
+	c, err := Create(disk, path, clock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := c.AppendAll("run", []Entry{{"noted", note{"a"}}, {"noted", note{"b"}}, {"noted", note{"c"}}})
+	if err != nil || len(events) != 3 || events[2].Seq != 3 || syncs != 1 {
+		t.Fatalf("%d events, %d syncs, %v", len(events), syncs, err)
+	}
+	if _, err := c.AppendAll("run", []Entry{{"noted", note{"d"}}, {"noted", func() {}}}); err == nil {
+		t.Fatal("something that is no JSON was appended")
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "e")
+	texts, end, err := read(path)
+	if err != nil || end.Seq != 4 || strings.Join(texts, "") != `{"text":"a"}{"text":"b"}{"text":"c"}{"text":"e"}` {
+		t.Fatalf("read %q, %+v, %v", texts, end, err)
+	}
+}

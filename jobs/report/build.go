@@ -172,6 +172,9 @@ func (b *builder) apply(v schemas.TableApplied) {
 		} else if r.Changed {
 			t.UnitsChanged++
 		}
+		if r.Carried {
+			t.UnitsCarried++
+		}
 		t.RowsOptedOut += r.OptedOut
 		b.optedOut[unitKey{r.Table, r.Unit}] = r.OptedOut
 		t.RowsFlagged += r.Flagged

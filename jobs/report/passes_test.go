@@ -97,3 +97,21 @@ func TestOverrideIsToldAndTheStopForgotten(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// What was not read again is told, with all its figures.
+func TestReportTellsWhatWasNotReadAgain(t *testing.T) {
+	rep, text := build(t, ledgerOf(t, schemas.RunStarted{},
+		schemas.EventTableExtracted, schemas.TableExtracted{Table: "crm", Units: 2, Rows: 15, Valid: 15, Reused: 2},
+		schemas.EventTableApplied, schemas.TableApplied{Table: "crm", Receipts: []schemas.Receipt{
+			{Table: "crm", Unit: "a", Rows: 10, OptedOut: 3, Flagged: 3, Confirmed: 3, Carried: true},
+			{Table: "crm", Unit: "b", Rows: 5},
+		}}))
+	if x := rep.Tables[0]; x.UnitsCarried != 1 || x.Reused != 2 || x.RowsFlagged != 3 || x.RowsOptedOut != 3 {
+		t.Errorf("%+v", x)
+	}
+	for _, want := range []string{"crm: the ids of 2 of 2 files were not read again", "crm: in 1 files no flag can have changed since"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+}

@@ -65,6 +65,12 @@ func writeTables(b *bytes.Buffer, r schemas.Report) {
 	}
 	_ = t.Flush()
 	for _, x := range r.Tables {
+		if x.Reused > 0 {
+			fmt.Fprintf(b, "\n%s: the ids of %s of %s files were not read again: an earlier run read the same version\n", x.Table, Count(int64(x.Reused)), Count(int64(x.Units)))
+		}
+		if x.UnitsCarried > 0 {
+			fmt.Fprintf(b, "%s: in %s files no flag can have changed since; their flags were counted again\n", x.Table, Count(int64(x.UnitsCarried)))
+		}
 		if x.RowsKept > 0 {
 			fmt.Fprintf(b, "\n%s: %s flags from before were kept; their ids are not known as opted out here\n", x.Table, Count(x.RowsKept))
 		}

@@ -32,6 +32,9 @@ func (r *run) apply(ctx context.Context) error {
 	if a.sources, err = r.attribute(ctx, set); err != nil {
 		return err
 	}
+	if a.carrier, err = r.newCarrier(set); err != nil {
+		return err
+	}
 	for i := range r.units {
 		a.which = append(a.which, i)
 	}
@@ -55,6 +58,7 @@ type applier struct {
 	which     []int             // of them are to be treated
 	set       *idset.OptedOut
 	sources   *attribution // of rows to own lists; nil: not wanted
+	carrier   *carrier     // nil: every unit is worked out
 
 	extracted map[int]unitExtracted
 	mu        sync.Mutex // of journal, done and the ledger
@@ -152,9 +156,15 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	if err != nil && !errors.As(err, &broken) {
 		return err // of the workspace, which all units need
 	}
-	var receipt schemas.Receipt
-	if err == nil {
-		receipt, err = a.write(ctx, index, u)
+	hits, receipt, carried := "", schemas.Receipt{}, false
+	if a.carrier != nil && err == nil {
+		if hits, err = a.carrier.hits(ctx, u, a.extracted[index]); err != nil {
+			return err // of the workspace, too
+		}
+		receipt, carried = a.carrier.carry(ctx, u, a.extracted[index], hits)
+	}
+	if err == nil && !carried {
+		receipt, err = a.write(ctx, index, u, hits)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -170,9 +180,10 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	return a.record(schemas.EventUnitApplied, receipt)
 }
 
-// write writes the flags of a unit.
-func (a *applier) write(ctx context.Context, index int, u schemas.Unit) (schemas.Receipt, error) {
-	return a.run.target(u.Table).Apply(ctx, u, a.set.Since, func(receipt schemas.Receipt) error {
+// write writes the flags of a unit, whose opted-out ids hits names.
+func (a *applier) write(ctx context.Context, index int, u schemas.Unit, hits string) (schemas.Receipt, error) {
+	receipt, err := a.run.target(u.Table).Apply(ctx, u, a.set.Since, func(receipt schemas.Receipt) error {
+		receipt.Hits = hits
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -181,6 +192,8 @@ func (a *applier) write(ctx context.Context, index int, u schemas.Unit) (schemas
 		}
 		return a.record(schemas.EventApplyIntent, receipt)
 	})
+	receipt.Hits = hits
+	return receipt, err
 }
 
 // complete checks that a unit was written with all the rows that were checked.

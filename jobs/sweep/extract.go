@@ -23,7 +23,24 @@ type unitExtracted struct {
 	Counts   idset.Counts     `json:"counts"`
 	Distinct int64            `json:"distinct"`
 	Example  *schemas.BadCell `json:"example,omitempty"`
+
+	// What later runs go by to use it again.
+	Table      string `json:"table,omitempty"`
+	Unit       string `json:"unit,omitempty"`
+	Version    string `json:"version,omitempty"`
+	Reading    string `json:"reading,omitempty"`    // empty: never
+	Digest     string `json:"digest,omitempty"`     // of File
+	Quarantine string `json:"quarantine,omitempty"` // SHA-256 of the list of bad cells; empty: there are none
+
+	ReadBy string `json:"read_by,omitempty"` // the run that read the unit, if it was an earlier one
 }
+
+func decodeExtracted(e schemas.Event) (d unitExtracted, err error) {
+	err = json.Unmarshal(e.Data, &d)
+	return d, err
+}
+
+func unitFile(index int) string { return filepath.Join(extractDir, fmt.Sprintf("%06d.ids", index)) }
 
 // extract takes the ids out of every unit, quarantines what is no id, and
 // leaves the distinct ids of all tables in sorted shards.
@@ -62,7 +79,10 @@ func (r *run) extract(ctx context.Context) error {
 		}
 	}
 	r.extracted = &schemas.Extracted{Distinct: manifest.IDs, Digest: DigestOfShards(manifest), Seconds: r.now().Sub(began).Seconds()}
-	return r.append(schemas.EventExtracted, r.extracted)
+	if err := r.append(schemas.EventExtracted, r.extracted); err != nil {
+		return err
+	}
+	return r.deps.Workspace.dropIDs(r.now()) // of units that are no longer there, among others
 }
 
 // idOptions shares half of the memory among tasks; the other half is for what
@@ -83,12 +103,9 @@ func DigestOfShards(m idset.Manifest) string {
 func (r *run) loadExtracted() (map[int]unitExtracted, journal, error) {
 	done := map[int]unitExtracted{}
 	journal, err := r.openJournal(extractLog, func(e schemas.Event) error {
-		var d unitExtracted
-		if err := json.Unmarshal(e.Data, &d); err != nil {
-			return err
-		}
+		d, err := decodeExtracted(e)
 		done[d.Index] = d
-		return nil
+		return err
 	})
 	return done, journal, err
 }
@@ -106,10 +123,14 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 	r.deps.Progress.Start("extract", rows, "rows")
 	defer r.deps.Progress.Stop()
 
-	for _, dir := range []string{extractDir, spillDir} {
+	for _, dir := range []string{extractDir, quarantineDir, spillDir} {
 		if err := r.deps.Workspace.disk.MkdirAll(r.path(dir), 0o700); err != nil {
 			return err
 		}
+	}
+	left, err := r.reuse(ctx, left, done, journal)
+	if err != nil {
+		return err
 	}
 	builders := make(chan *idset.Builder, r.job.Workers) // one for each worker, used again
 	for range r.job.Workers {
@@ -159,7 +180,9 @@ func (e *unitError) Error() string { return e.err.Error() }
 // extractUnit is the extract task of one unit: idempotent, independent of all
 // others.
 func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builder *idset.Builder) (unitExtracted, error) {
-	result := unitExtracted{Index: index, File: filepath.Join(extractDir, fmt.Sprintf("%06d.ids", index))}
+	result := unitExtracted{
+		Index: index, File: unitFile(index), Table: u.Table, Unit: u.Name, Version: u.Version, Reading: r.reading(u.Table),
+	}
 	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(QuarantineFile(index)), u, r.deps.Workspace.Pseudonyms)
 	defer quarantine.discard()
 	collector := idset.NewCollector(r.job.Rules, builder, quarantine.add)
@@ -183,7 +206,8 @@ func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builde
 	if err != nil {
 		return result, err
 	}
-	result.Distinct, result.Example = info.IDs, quarantine.example
+	result.Distinct, result.Digest = info.IDs, info.Digest
+	result.Example, result.Quarantine = quarantine.example, quarantine.digest()
 	if result.Counts, err = collector.Counts(); err != nil {
 		return result, err
 	}
@@ -208,6 +232,9 @@ func (r *run) tableCounts(done map[int]unitExtracted) []schemas.TableExtracted {
 		}
 		t := &tables[position[u.Table]]
 		t.Units++
+		if d.ReadBy != "" {
+			t.Reused++
+		}
 		t.Rows += d.Counts.Rows
 		t.Nulls += d.Counts.Nulls
 		t.Valid += d.Counts.Valid

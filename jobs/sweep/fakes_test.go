@@ -42,6 +42,10 @@ type memoryTable struct {
 	onApply  func(u schemas.Unit)       // before commit
 	afterPub func(u schemas.Unit) error // after the change is visible
 	scanErr  map[string]error
+
+	reading string         // what Reading adds
+	scanned map[string]int // Scans, by unit
+	applied map[string]int // Applies, by unit
 }
 
 type memoryUnit struct {
@@ -81,6 +85,12 @@ func (t *memoryTable) Version(_ context.Context, u schemas.Unit) (string, error)
 }
 
 func (t *memoryTable) Scan(_ context.Context, u schemas.Unit, yield func(schemas.Cells) error) error {
+	t.mu.Lock()
+	if t.scanned == nil {
+		t.scanned = map[string]int{}
+	}
+	t.scanned[u.Name]++
+	t.mu.Unlock()
 	if err := t.scanErr[u.Name]; err != nil {
 		return err
 	}
@@ -96,6 +106,23 @@ func (t *memoryTable) Scan(_ context.Context, u schemas.Unit, yield func(schemas
 	return nil
 }
 
+// Reading makes memoryTable a Keeper.
+func (t *memoryTable) Reading() string { return "memory " + t.reading }
+
+// CountFlags makes it a Recounter.
+func (t *memoryTable) CountFlags(_ context.Context, u schemas.Unit) (n int64, err error) {
+	m := t.unit(u.Name)
+	if fmt.Sprint(m.version) != u.Version {
+		return 0, errors.New("changed")
+	}
+	for _, ms := range m.since {
+		if ms != 0 {
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (t *memoryTable) RemoveLeftovers([]schemas.Unit) error { return nil }
 
 func (t *memoryTable) Apply(_ context.Context, u schemas.Unit, since func([]byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error) {
@@ -104,6 +131,10 @@ func (t *memoryTable) Apply(_ context.Context, u schemas.Unit, since func([]byte
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.applied == nil {
+		t.applied = map[string]int{}
+	}
+	t.applied[u.Name]++
 	m := t.unit(u.Name)
 	r := schemas.Receipt{Table: u.Table, Unit: u.Name, VersionBefore: u.Version, VersionAfter: u.Version, Rows: int64(len(m.cells))}
 	if fmt.Sprint(m.version) != u.Version {

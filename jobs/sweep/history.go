@@ -173,13 +173,13 @@ func (g *removed) all(applied []schemas.Event) (bool, error) {
 	return left == 0, nil
 }
 
-// left gives the versions at which the last finished run left the units; none
+// left gives the receipts with which the last finished run left the units; none
 // if its job file was another one, which may have named another column. It
 // reads the receipts only now: an old ledger holds those of many runs.
-func (h history) left(config string) (map[unitKey]string, error) {
-	versions := map[unitKey]string{}
+func (h history) left(config string) (map[unitKey]schemas.Receipt, error) {
+	receipts := map[unitKey]schemas.Receipt{}
 	if config != h.wrote {
-		return versions, nil
+		return receipts, nil
 	}
 	for _, e := range h.applied {
 		var v schemas.TableApplied
@@ -187,10 +187,10 @@ func (h history) left(config string) (map[unitKey]string, error) {
 			return nil, err
 		}
 		for _, r := range v.Receipts {
-			versions[unitKey{r.Table, r.Unit}] = r.VersionAfter
+			receipts[unitKey{r.Table, r.Unit}] = r
 		}
 	}
-	return versions, nil
+	return receipts, nil
 }
 
 // past is the history of the run's job.

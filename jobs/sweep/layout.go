@@ -80,8 +80,7 @@ func ReadBatch(e schemas.Event) (Batch, error) {
 // ReadUnit reads an event of an extract journal: the number of a unit in the
 // run's plan, and what was counted in it.
 func ReadUnit(e schemas.Event) (index int, counts idset.Counts, err error) {
-	var d unitExtracted
-	err = json.Unmarshal(e.Data, &d)
+	d, err := decodeExtracted(e)
 	return d.Index, d.Counts, err
 }
 

@@ -74,7 +74,7 @@ func estimate(tables []schemas.PlanTable, aside map[string]bool, past history, c
 		for _, u := range t.Units {
 			e.ScanBytes += u.ScanBytes
 			e.WriteBytesMax += u.WriteBytesMax
-			if left[keyOf(u)] != u.Version {
+			if left[keyOf(u)].VersionAfter != u.Version {
 				e.UnitsChanged++
 				if !aside[t.Table] {
 					e.BytesChanged += u.Bytes

@@ -2,7 +2,11 @@ package sweep
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/csv"
+	"encoding/hex"
+	"hash"
+	"io"
 	"path/filepath"
 	"strconv"
 
@@ -22,6 +26,7 @@ type quarantine struct {
 	example    *schemas.BadCell
 
 	file *durable.File
+	hash hash.Hash // of what is in the file
 	buf  *bufio.Writer
 	csv  *csv.Writer
 }
@@ -67,7 +72,8 @@ func (q *quarantine) create() (err error) {
 	if q.file, err = q.disk.Create(q.path, 0o600); err != nil {
 		return err
 	}
-	q.buf = bufio.NewWriterSize(q.file, 1<<16)
+	q.hash = sha256.New()
+	q.buf = bufio.NewWriterSize(io.MultiWriter(q.file, q.hash), 1<<16)
 	q.csv = csv.NewWriter(q.buf)
 	return q.csv.Write([]string{"table", "unit", "row", "reason", "cell", "rows"})
 }
@@ -85,6 +91,14 @@ func (q *quarantine) publish() error {
 		return err
 	}
 	return q.file.Publish()
+}
+
+// digest is the SHA-256 of the published file; empty if there is none.
+func (q *quarantine) digest() string {
+	if q.file == nil {
+		return ""
+	}
+	return hex.EncodeToString(q.hash.Sum(nil))
 }
 
 func (q *quarantine) discard() {

@@ -51,7 +51,7 @@ func (r *run) due() (map[int]unitExtracted, error) {
 		return nil, err
 	}
 	left, err := r.past().left(r.job.Started.ConfigDigest)
-	maps.DeleteFunc(due, func(i int, _ unitExtracted) bool { return left[keyOf(r.units[i])] == r.units[i].Version })
+	maps.DeleteFunc(due, func(i int, _ unitExtracted) bool { return left[keyOf(r.units[i])].VersionAfter == r.units[i].Version })
 	return due, err
 }
 

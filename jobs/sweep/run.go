@@ -231,8 +231,22 @@ const runIDLayout = "20060102T150405.000Z"
 // tell a person what was asked about them.
 const keepIDs = 30 * 24 * time.Hour
 
-// dropIDs removes what earlier runs need no more: the ids of each unit, and
-// after keepIDs the shards too.
+// rememberExtracted notes that a run has extracted.
+func (w *Workspace) rememberExtracted(run string) error {
+	var v schemas.RunStarted
+	if err := json.Unmarshal(w.last[0].Data, &v); err != nil {
+		return err
+	}
+	if w.extracted == nil {
+		w.extracted = map[string]string{}
+	}
+	w.extracted[v.Job] = run
+	return nil
+}
+
+// dropIDs removes what runs need no more: the ids of each unit, except those of
+// the last run of each job that extracted, which the next one may use again,
+// and after keepIDs these and the shards too.
 func (w *Workspace) dropIDs(now time.Time) error {
 	if err := w.fence.Check(); err != nil {
 		return err
@@ -241,10 +255,19 @@ func (w *Workspace) dropIDs(now time.Time) error {
 	if err != nil {
 		return err
 	}
+	kept := map[string]bool{}
+	for _, run := range w.extracted {
+		kept[run] = true
+	}
 	for _, e := range runs {
-		names := []string{extractDir, spillDir}
-		if started, err := time.Parse(runIDLayout, e.Name()); err == nil && now.Sub(started) > keepIDs {
+		names := []string{spillDir}
+		started, err := time.Parse(runIDLayout, e.Name())
+		old := err == nil && now.Sub(started) > keepIDs
+		if old {
 			names = append(names, shardsDir)
+		}
+		if old || !kept[e.Name()] {
+			names = append(names, extractDir)
 		}
 		for _, name := range names {
 			if err := os.RemoveAll(filepath.Join(w.dir, runsDir, e.Name(), name)); err != nil {

@@ -55,6 +55,8 @@ type Workspace struct {
 	list   schemas.SuppressionUpdated // the suppression list in force
 	past   map[string]history         // of finished runs, by job
 
+	extracted map[string]string // last run that extracted all it could, by job
+
 	own     map[string]ownList                // own lists in force, by source
 	removed map[string]schemas.OwnListRemoved // own lists that were given up
 
@@ -161,6 +163,15 @@ type journal struct {
 	fence *ledger.Fence
 }
 
+// AppendAll adds events and returns once they are durable.
+func (j journal) AppendAll(run string, entries []ledger.Entry) error {
+	if err := j.fence.Check(); err != nil {
+		return err
+	}
+	_, err := j.Chain.AppendAll(run, entries)
+	return err
+}
+
 // Append adds an event and returns it once it is durable.
 func (j journal) Append(run string, typ schemas.EventType, data any) (schemas.Event, error) {
 	if err := j.fence.Check(); err != nil {
@@ -197,6 +208,9 @@ func (w *Workspace) remember(e schemas.Event) error {
 	}
 	if e.Run != "" {
 		w.last = append(w.last, e)
+	}
+	if e.Type == schemas.EventExtracted {
+		return w.rememberExtracted(e.Run)
 	}
 	if e.Type == schemas.EventRunFinished {
 		return w.keep()

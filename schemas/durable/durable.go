@@ -31,6 +31,7 @@ const (
 	SyncDir Step = "syncdir"
 	Remove  Step = "remove"
 	Read    Step = "read" // what was written, back
+	Link    Step = "link"
 )
 
 // Fault decides whether a step on a path fails. A nil error lets it happen.
@@ -187,6 +188,12 @@ func (f *File) Discard() {
 	f.done = true
 	_ = f.File.Close()
 	_ = os.Remove(f.Name())
+}
+
+// Link gives the file at path a second name, which must be free. It stays after
+// a power loss once the folder of that name is synced.
+func (d Disk) Link(path, name string) error {
+	return d.do(Link, name, func() error { return os.Link(path, name) })
 }
 
 // WriteFile puts data at path, whole or not at all.

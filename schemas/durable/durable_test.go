@@ -413,3 +413,29 @@ func TestKilledAtEveryStep(t *testing.T) {
 		t.Errorf("killed %d times, %d times before the new file was there", killed, olds)
 	}
 }
+
+func TestLinkIsASecondName(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := (Disk{}).WriteFile(a, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	failing := Disk{Fault: func(s Step, path string) (bool, error) {
+		if s == Link && path == b {
+			return false, errors.New("injected")
+		}
+		return false, nil
+	}}
+	if err := failing.Link(a, b); err == nil {
+		t.Error("the fault was not seen")
+	}
+	if err := (Disk{}).Link(a, b); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(b); err != nil || string(data) != "x" {
+		t.Errorf("read %q, %v", data, err)
+	}
+	if err := (Disk{}).Link(a, b); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a name was taken away: %v", err)
+	}
+}

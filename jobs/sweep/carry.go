@@ -1,0 +1,60 @@
+package sweep
+
+import (
+	"context"
+
+	"optsweep/jobs/idset"
+	"optsweep/schemas"
+)
+
+// Recounter is a Target that can count the flags of a unit without reading its
+// ids.
+type Recounter interface {
+	// CountFlags reads all flags of the unit and counts them. It fails if the
+	// unit is not at u.Version.
+	CountFlags(ctx context.Context, u schemas.Unit) (int64, error)
+}
+
+// carrier finds the units whose flags need not be worked out again.
+type carrier struct {
+	run    *run
+	finder *idset.Finder
+	left   map[unitKey]schemas.Receipt // of the last finished run of the same job file
+}
+
+func (r *run) newCarrier(set *idset.OptedOut) (*carrier, error) {
+	left, err := r.past().left(r.job.Started.ConfigDigest)
+	return &carrier{run: r, finder: idset.NewFinder(set), left: left}, err
+}
+
+// hits names the opted-out ids of a unit, and their times; empty if nobody will
+// ask for that.
+func (c *carrier) hits(ctx context.Context, u schemas.Unit, d unitExtracted) (string, error) {
+	if _, can := c.run.target(u.Table).(Recounter); !can {
+		return "", nil
+	}
+	digest, err := c.finder.Digest(ctx, c.run.path(d.File))
+	return c.run.deps.Workspace.Pseudonyms.Set(digest[:]), err
+}
+
+// carry makes the receipt of a unit that an earlier run has left at its present
+// version, with flags for exactly the opted-out ids that it holds now. Which
+// rows hold them cannot have changed since, and the flags are read once more.
+func (c *carrier) carry(ctx context.Context, u schemas.Unit, d unitExtracted, hits string) (receipt schemas.Receipt, ok bool) {
+	before := c.left[keyOf(u)]
+	target, can := c.run.target(u.Table).(Recounter)
+	if !can || before.VersionAfter != u.Version || before.Hits == "" || before.Hits != hits ||
+		before.Rows != d.Counts.Rows || before.Nulls != d.Counts.Nulls {
+		return receipt, false
+	}
+	flags, err := target.CountFlags(ctx, u)
+	if err != nil || flags != before.Flagged {
+		return receipt, false // Apply will tell why
+	}
+	return schemas.Receipt{
+		Table: u.Table, Unit: u.Name, VersionBefore: u.Version, VersionAfter: u.Version,
+		Rows: before.Rows, Nulls: before.Nulls, OptedOut: before.OptedOut, Kept: before.Kept,
+		Flagged: flags, Confirmed: flags, BytesBefore: before.BytesAfter, BytesAfter: before.BytesAfter,
+		Hits: hits, Carried: true,
+	}, true
+}
