@@ -1,4 +1,4 @@
-.PHONY: build test race bench bench-parquet bench-bigquery test-bigquery bigquery-demo emulator soak kill mutate test-parquet test-spark ci
+.PHONY: build test race bench bench-parquet bench-scale bench-bigquery test-bigquery bigquery-demo emulator soak kill mutate test-parquet test-spark ci
 
 build:            ## the program, static
 	CGO_ENABLED=0 go build -trimpath -o bin/optsweep ./cmd/optsweep
@@ -13,9 +13,17 @@ bench:            ## rates of the operator's two sides, of the opt-out log and o
 	go test -run '^$$' -bench . ./connectors/envelope ./connectors/operator ./connectors/embedded ./connectors/optoutlog ./jobs/idset ./schemas
 
 bench-parquet:    ## column append, extraction and the whole job against DuckDB, arrow and a copy: an hour; testdata/parquet/bench/bench.py says how to make it less
-	test -x bin/bench-venv/bin/python || python3 -m venv bin/bench-venv
-	bin/bench-venv/bin/pip install --quiet --disable-pip-version-check -r testdata/parquet/bench/requirements.txt
+	$(BENCH_VENV)
 	bin/bench-venv/bin/python testdata/parquet/bench/bench.py
+
+bench-scale:      ## the whole job with 1 to 100 million ids, and over 1,000 and 10,000 files: an hour
+	$(BENCH_VENV)
+	bin/bench-venv/bin/python testdata/parquet/bench/scale.py
+
+define BENCH_VENV
+test -x bin/bench-venv/bin/python || python3 -m venv bin/bench-venv
+bin/bench-venv/bin/pip install --quiet --disable-pip-version-check -r testdata/parquet/bench/requirements.txt
+endef
 
 emulator:         ## the BigQuery emulator that tests and demo use: some minutes, once
 	BQ_EMULATOR_BIN=build go test -count=1 -run TestMerge ./connectors/bigquery/bqtest

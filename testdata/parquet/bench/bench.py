@@ -14,29 +14,9 @@ import sys
 import tempfile
 
 from data import GROUPS
-from measure import Measured, Series, settle
+from measure import JOB, Measured, Series, build, setting, settle
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
-
-
-def setting(name, default):
-    return os.environ.get("OPTSWEEP_BENCH_" + name, default)
-
-
-JOB = """version: 1
-job: bench
-scope: euid
-environment: production
-operator: {{kind: embedded, optout_log: {dir}/{shape}-log}}
-workspace: {dir}/ws
-limits: {{memory: 1GiB, max_new_flags: 100%, max_quarantined: 100%}}
-tables:
-  - name: t
-    parquet: {{path: {dir}/work.parquet, id_column: euid}}
-    write: {{mode: column, column: opted_out_since}}
-"""
-
 
 # What must come to the same figures.
 SAME = {"apply": "rows and flags", "arrow": "rows and flags", "extract": "distinct ids", "count": "distinct ids"}
@@ -46,9 +26,8 @@ class Bench:
     def __init__(self, folder, rounds):
         self.dir, self.rounds = folder, rounds
         self.optsweep, self.parts = os.path.join(folder, "optsweep"), os.path.join(folder, "bench")
-        build = dict(os.environ, CGO_ENABLED="0")
-        for out, package in ((self.optsweep, "./cmd/optsweep"), (self.parts, "./testdata/parquet/bench")):
-            subprocess.run(["go", "build", "-trimpath", "-o", out, package], cwd=ROOT, env=build, check=True)
+        build(self.optsweep, "./cmd/optsweep")
+        build(self.parts, "./testdata/parquet/bench")
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -67,7 +46,7 @@ class Bench:
         duck = [sys.executable, os.path.join(HERE, "duck.py")]
         job = self.path("job.yaml")
         with open(job, "w") as f:
-            f.write(JOB.format(dir=self.dir, shape=shape))
+            f.write(JOB.format(dir=self.dir, log=f"{shape}-log", path="work.parquet"))
         run = [self.optsweep, "run", "-c", job, "--progress", "none"]
         commands = {
             "copy": ["cp", original, out],

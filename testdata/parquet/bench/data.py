@@ -55,6 +55,7 @@ def main(folder, wide, narrow):
 
     db = duckdb.connect()
     db.execute("SET threads = 2")
+    db.execute("SET enable_progress_bar = false")
     for shape, rows in (("wide", int(wide)), ("narrow", int(narrow))):
         opt_outs(db, os.path.join(folder, f"{shape}.opted"), rows)
         for codec in ("zstd", "snappy"):

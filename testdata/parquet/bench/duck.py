@@ -20,6 +20,7 @@ QUERIES = {
 
 db = duckdb.connect()
 db.execute("SET threads = 2")
+db.execute("SET enable_progress_bar = false")
 start = time.perf_counter()
 rows = db.execute(QUERIES[sys.argv[1]].format(*sys.argv[2:])).fetchall()
 print(time.perf_counter() - start, rows[0][0])

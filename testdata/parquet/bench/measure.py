@@ -64,3 +64,27 @@ class Series:
 def settle():
     """Writes out what earlier steps left dirty, so that the next does not pay."""
     os.sync()
+
+
+def setting(name, default):
+    return os.environ.get("OPTSWEEP_BENCH_" + name, default)
+
+
+def build(out, package):
+    """Builds a program of this module, static."""
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
+    subprocess.run(["go", "build", "-trimpath", "-o", out, package], cwd=root, env=dict(os.environ, CGO_ENABLED="0"), check=True)
+
+
+JOB = """version: 1
+job: bench
+scope: euid
+environment: production
+operator: {{kind: embedded, optout_log: {dir}/{log}}}
+workspace: {dir}/ws
+limits: {{memory: 1GiB, max_new_flags: 100%, max_quarantined: 100%}}
+tables:
+  - name: t
+    parquet: {{path: "{dir}/{path}", id_column: euid}}
+    write: {{mode: column, column: opted_out_since}}
+"""
