@@ -257,7 +257,7 @@ func (c *change) copyBase(ctx context.Context, disk durable.Disk) (err error) {
 
 // finish writes what follows the copy and makes the new file durable.
 func (c *change) finish(groups []group) error {
-	w := bufio.NewWriterSize(c.out, 1<<20)
+	w := bufio.NewWriterSize(c.out, 1<<16)
 	for _, r := range c.tailPieces(groups) {
 		if _, err := io.Copy(w, r); err != nil {
 			return writeError(err)

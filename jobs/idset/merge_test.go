@@ -284,7 +284,9 @@ func TestMergeFaults(t *testing.T) {
 	before := contents(t, dir)
 	restore := func() {
 		for name, data := range before {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			path := filepath.Join(dir, name)
+			_ = os.Remove(path) // it may be a second name of a unit
+			if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

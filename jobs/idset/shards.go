@@ -118,21 +118,15 @@ func (w *shardWriter) copy(unit string) error {
 	if err != nil || info.IDs == 0 {
 		return err
 	}
-	src, err := os.Open(unit)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := w.opts.Disk.Create(filepath.Join(w.dir, shardName(0)), fileMode)
-	if err != nil {
-		return err
-	}
-	defer dst.Discard()
-	if _, err := dst.ReadFrom(src); err != nil {
-		return err
-	}
+	disk, path := w.opts.Disk, filepath.Join(w.dir, shardName(0))
 	w.shards = []Shard{{Name: shardName(0), Info: info}}
-	return dst.Publish()
+	if err := disk.Remove(path); err != nil {
+		return err
+	}
+	if err := disk.Link(unit, path); err != nil {
+		return err
+	}
+	return disk.SyncDir(w.dir)
 }
 
 // merge opens all units at once.

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Step names a durable step, for fault injection.
@@ -190,10 +191,38 @@ func (f *File) Discard() {
 	_ = os.Remove(f.Name())
 }
 
-// Link gives the file at path a second name, which must be free. It stays after
-// a power loss once the folder of that name is synced.
+// Link gives the file at path, which nobody may write to again, a second name,
+// which must be free. Where the file system has no second names, that is a
+// copy. It stays after a power loss once the folder of the name is synced.
 func (d Disk) Link(path, name string) error {
-	return d.do(Link, name, func() error { return os.Link(path, name) })
+	err := d.do(Link, name, func() error { return os.Link(path, name) })
+	for _, cannot := range []error{errors.ErrUnsupported, syscall.EPERM, syscall.EXDEV, syscall.EMLINK} {
+		if errors.Is(err, cannot) {
+			return d.copy(path, name)
+		}
+	}
+	return err
+}
+
+func (d Disk) copy(path, name string) error {
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := d.Create(name, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer to.Discard()
+	if _, err := to.ReadFrom(from); err != nil {
+		return err
+	}
+	return to.Publish()
 }
 
 // WriteFile puts data at path, whole or not at all.

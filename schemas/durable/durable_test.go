@@ -439,3 +439,37 @@ func TestLinkIsASecondName(t *testing.T) {
 		t.Errorf("a name was taken away: %v", err)
 	}
 }
+
+// A file system without second names gets a copy, whole or not at all.
+func TestLinkCopiesWhereItMust(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := (Disk{}).WriteFile(a, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, fails := range []Step{Create, Write, Sync, Rename, ""} {
+		disk := Disk{Fault: func(s Step, _ string) (bool, error) {
+			switch s {
+			case Link:
+				return false, syscall.EPERM
+			case fails:
+				return false, errors.New("injected")
+			}
+			return false, nil
+		}}
+		err := disk.Link(a, b)
+		if (err == nil) != (fails == "") {
+			t.Errorf("%s: %v", fails, err)
+		}
+		if entries, _ := os.ReadDir(dir); fails != "" && len(entries) != 1 {
+			t.Errorf("%s left %v", fails, entries)
+		}
+	}
+	info, err := os.Stat(b)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	if data, err := os.ReadFile(b); err != nil || string(data) != "x" {
+		t.Errorf("read %q, %v", data, err)
+	}
+}

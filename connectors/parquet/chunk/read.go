@@ -74,13 +74,14 @@ func (r *Reader) Cells(ctx context.Context, c footer.Chunk, yield func(first int
 // not repeated, and then first is the row of cells[0]. A row may go on in the
 // next call. All are valid until yield returns.
 func (r *Reader) Elements(ctx context.Context, c footer.Chunk, yield func(first int64, rows []int64, cells [][]byte) error) error {
-	if r.cells == nil {
-		r.cells = make([][]byte, batchRows)
+	size := int(min(batchRows, c.Values))
+	if len(r.cells) < size {
+		r.cells = make([][]byte, size)
 	}
-	if r.checks.typ == footer.FixedBytes && r.blocks == nil {
-		r.blocks = make([]parquet.FixedLenByteArray, batchRows)
-	} else if r.texts == nil {
-		r.texts = make([]parquet.ByteArray, batchRows)
+	if fixed := r.checks.typ == footer.FixedBytes; fixed && len(r.blocks) < size {
+		r.blocks = make([]parquet.FixedLenByteArray, size)
+	} else if !fixed && len(r.texts) < size {
+		r.texts = make([]parquet.ByteArray, size)
 	}
 	return r.read(ctx, c, func(reader file.ColumnChunkReader, n int) (got int, err error) {
 		switch reader := reader.(type) {

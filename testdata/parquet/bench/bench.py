@@ -36,6 +36,7 @@ class Bench:
         subprocess.run([sys.executable, os.path.join(HERE, "data.py"), self.dir, wide, narrow], check=True)
         for shape in GROUPS:
             os.makedirs(self.path(f"{shape}-log"))
+            Measured([self.parts, "list", self.path(f"{shape}.opted.csv"), self.path(f"{shape}.opted.list")], True)
             Measured([self.optsweep, "operator", "import", self.path(f"{shape}.opted-log.csv"), "--optout-log", self.path(f"{shape}-log"),
                       "--format", "csv", "--id-column", "id", "--time-column", "since", "--time-unit", "s"], True)
 
@@ -50,11 +51,11 @@ class Bench:
         run = [self.optsweep, "run", "-c", job, "--progress", "none"]
         commands = {
             "copy": ["cp", original, out],
-            "apply": [self.parts, "apply", work, ids + ".csv"],
+            "apply": [self.parts, "apply", work, ids + ".list"],
             "job": run,
             "again": run,
             "duckdb": duck + ["join", original, ids + ".parquet", out, codec, str(GROUPS[shape])],
-            "arrow": [self.parts, "rewrite", original, out, ids + ".csv", codec],
+            "arrow": [self.parts, "rewrite", original, out, ids + ".list", codec],
             "extract": [self.parts, "extract", original, self.path("ids")],
             "count": duck + ["count", original],
             "keep": duck + ["keep", original, self.path("distinct.parquet")],

@@ -1,9 +1,10 @@
 // Command bench does one part of a run to one Parquet file, in a process of its
 // own, so that bench.py can measure it as a whole:
 //
-//	bench apply FILE IDS.csv     put the flags of known opt-outs into FILE
+//	bench list IDS.csv LIST      make a suppression list, as a workspace keeps it
+//	bench apply FILE LIST        put the flags of known opt-outs into FILE
 //	bench extract FILE DIR       leave the distinct ids of FILE as shards in DIR
-//	bench rewrite FILE OUT IDS.csv CODEC
+//	bench rewrite FILE OUT LIST CODEC
 //	                             decode FILE and encode it anew with arrow v17
 //
 // IDS.csv has lines of an id and a time in Unix ms. Memory limit and collector
@@ -42,6 +43,8 @@ func main() {
 func run(args []string) error {
 	ctx := context.Background()
 	switch {
+	case len(args) == 3 && args[0] == "list":
+		return list(ctx, args[1], args[2])
 	case len(args) == 3 && args[0] == "apply":
 		return apply(ctx, args[1], args[2])
 	case len(args) == 3 && args[0] == "extract":
@@ -49,30 +52,42 @@ func run(args []string) error {
 	case len(args) == 5 && args[0] == "rewrite":
 		return rewrite(ctx, args[1], args[2], args[3], args[4])
 	}
-	return errors.New("usage: bench apply FILE IDS.csv | extract FILE DIR | rewrite FILE OUT IDS.csv CODEC")
+	return errors.New("usage: bench list IDS.csv LIST | apply FILE LIST | extract FILE DIR | rewrite FILE OUT LIST CODEC")
 }
 
-// load reads the opt-outs.
-func load(path string) (*idset.OptedOut, error) {
-	f, err := os.Open(path)
+func list(ctx context.Context, csv, to string) error {
+	f, err := os.Open(csv)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
-	set := idset.NewOptedOut(rules, 0)
+	var entries []idset.Entry
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		text, ms, _ := strings.Cut(lines.Text(), ",")
 		id, _, reason := rules.Parse([]byte(text))
 		since, err := strconv.ParseInt(ms, 10, 64)
 		if reason != schemas.Valid || err != nil {
-			return nil, fmt.Errorf("%s: a line is not an id and a time", path)
+			return fmt.Errorf("%s: a line is not an id and a time", csv)
 		}
-		if err := set.Add(schemas.OptOut{ID: id, SinceMS: since}); err != nil {
-			return nil, err
-		}
+		entries = append(entries, idset.Entry{ID: id, SinceMS: since, FoundMS: since})
 	}
-	return set, lines.Err()
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	_, err = idset.MergeList(ctx, idset.ListMerge{Old: to, First: true, Additions: entries, New: to})
+	return err
+}
+
+// load reads the opt-outs.
+func load(ctx context.Context, path string) (*idset.OptedOut, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	set := idset.NewOptedOut(rules, int(info.Size()/50))
+	_, err = idset.LoadList(ctx, path, false, set)
+	return set, err
 }
 
 // open plans the only unit of a file.
@@ -92,7 +107,7 @@ func open(ctx context.Context, path string) (*parquet.Table, schemas.Unit, error
 }
 
 func apply(ctx context.Context, path, ids string) error {
-	set, err := load(ids)
+	set, err := load(ctx, ids)
 	if err != nil {
 		return err
 	}

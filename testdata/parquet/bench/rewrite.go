@@ -19,7 +19,7 @@ import (
 // rewrite adds the column the usual way, row group by row group: decode all,
 // encode all.
 func rewrite(ctx context.Context, from, to, ids, codec string) (err error) {
-	set, err := load(ids)
+	set, err := load(ctx, ids)
 	if err != nil {
 		return err
 	}
