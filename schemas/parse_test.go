@@ -50,6 +50,7 @@ func TestReasons(t *testing.T) {
 		{idV2, Valid}, {idV3, Valid}, {idEmail, Valid}, {idPhone, Valid},
 		{" " + idV3, Valid}, {idV2 + "\r\n", Valid}, {"\t\v\f\n " + idV3 + " \t", Valid},
 		{"", Empty}, {" \n", Empty},
+		{"\x10" + strings.Repeat("@+\x80", 10) + "x", RawBytes}, {strings.Repeat("\xff", 33), RawBytes}, {strings.Repeat("\x01", 31), NotBase64}, {strings.Repeat("ä", 16), NotBase64},
 		{idV3[:20] + " " + idV3[20:], Whitespace}, {idV3[:43] + "\n" + idV3[43:], Whitespace}, {idV3[:20] + "\n" + idV3[21:], Whitespace},
 		{idV3 + "\u00a0", Whitespace}, {idV3 + " " + idV3, Whitespace},
 		{"someone@example.com", LooksLikeEmail}, {" Some One <someone@example.com>", LooksLikeEmail},
@@ -93,7 +94,7 @@ func TestReasons(t *testing.T) {
 		}
 	}
 	for _, reason := range []Reason{
-		Valid, Empty, Whitespace, LooksLikeEmail, LooksLikePhone, LooksLikeToken, HexHash, URLSafeBase64, MissingPadding,
+		Valid, Empty, RawBytes, Whitespace, LooksLikeEmail, LooksLikePhone, LooksLikeToken, HexHash, URLSafeBase64, MissingPadding,
 		BadLength, NotBase64, NonCanonical, UnknownPrefix, BadChecksum, ReservedID, WrongScope, WrongEnvironment,
 	} {
 		if !seen[reason] {

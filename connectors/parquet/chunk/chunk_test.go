@@ -149,14 +149,7 @@ func FuzzPages(f *testing.F) {
 
 // TestHostilePages are pages that break arrow v17 when it is given them.
 func TestHostilePages(t *testing.T) {
-	page := func(encoding byte, values int, body ...byte) []byte {
-		zigzag := func(v int) []byte { return binary.AppendUvarint(nil, uint64(v)<<1) }
-		head := append([]byte{0x15, 0, 0x15}, zigzag(len(body))...)
-		head = append(append(head, 0x15), zigzag(len(body))...)
-		head = append(append(head, 0x2C, 0x15), zigzag(values)...)
-		head = append(append(head, 0x15), zigzag(int(encoding))...)
-		return append(append(head, 0x15, 6, 0x15, 6, 0, 0), body...)
-	}
+	page := func(encoding byte, values int, body ...byte) []byte { return rawPage(encoding, values, body) }
 	huge := []byte{0xFF, 0xFF, 0xFF, 0xFF, 0x0F}
 	for name, c := range map[string]struct {
 		data   []byte
@@ -191,6 +184,126 @@ func TestHostilePages(t *testing.T) {
 			}
 			if err == nil || !bytes.Contains([]byte(err.Error()), []byte(c.want)) {
 				t.Fatalf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// rawPage is a data page of version 1.
+func rawPage(encoding byte, values int, body []byte) []byte {
+	zigzag := func(v int) []byte { return binary.AppendUvarint(nil, uint64(v)<<1) }
+	head := append([]byte{0x15, 0, 0x15}, zigzag(len(body))...)
+	head = append(append(head, 0x15), zigzag(len(body))...)
+	head = append(append(head, 0x2C, 0x15), zigzag(values)...)
+	head = append(append(head, 0x15), zigzag(int(encoding))...)
+	return append(append(head, 0x15, 6, 0x15, 6, 0, 0), body...)
+}
+
+// listPage is a page of a list of strings that are nullable, whose lists are
+// nullable, too: levels one by one, and a value "x" for each level 3.
+func listPage(rep, def []byte) []byte {
+	var body []byte
+	for _, levels := range [][]byte{rep, def} {
+		var runs []byte
+		for _, level := range levels {
+			runs = append(runs, 2, level)
+		}
+		body = append(binary.LittleEndian.AppendUint32(body, uint32(len(runs))), runs...)
+	}
+	for range bytes.Count(def, []byte{3}) {
+		body = append(body, 1, 0, 0, 0, 'x')
+	}
+	return rawPage(footer.Plain, len(rep), body)
+}
+
+// TestListPages: rows may go on in the next page, and levels that lead nowhere
+// are refused.
+func TestListPages(t *testing.T) {
+	join := func(pages ...[]byte) []byte { return bytes.Join(pages, nil) }
+	for name, c := range map[string]struct {
+		data  []byte
+		cells int
+		rows  int64
+		want  string // rows of the cells, or the error
+	}{
+		"a row over three pages":     {join(listPage([]byte{0, 0, 1}, []byte{0, 3, 2}), listPage([]byte{1}, []byte{3}), listPage([]byte{1, 0}, []byte{3, 1})), 6, 3, "011112"},
+		"all kinds of nothing":       {listPage([]byte{0, 0, 0, 0}, []byte{0, 1, 2, 3}), 4, 4, "0123"},
+		"begins within a row":        {listPage([]byte{1, 0}, []byte{3, 3}), 2, 1, "repetition levels"},
+		"more rows than promised":    {listPage([]byte{0, 0, 0}, []byte{3, 3, 3}), 3, 2, "repetition levels"},
+		"fewer rows than promised":   {listPage([]byte{0, 1, 1}, []byte{3, 3, 3}), 3, 2, "repetition levels"},
+		"repetition above the most":  {listPage([]byte{0, 2}, []byte{3, 3}), 2, 1, "repetition levels"},
+		"definition above the most":  {listPage([]byte{0, 1}, []byte{3, 4}), 2, 1, "definition levels"},
+		"definition levels run out":  {rawPage(footer.Plain, 2, []byte{2, 0, 0, 0, 4, 0, 2, 0, 0, 0, 2, 3, 1, 0, 0, 0, 'x'}), 2, 2, "definition levels"},
+		"repetition levels run out":  {rawPage(footer.Plain, 2, []byte{2, 0, 0, 0, 2, 0, 2, 0, 0, 0, 4, 0}), 2, 2, "repetition levels"},
+		"levels longer than a page":  {rawPage(footer.Plain, 1, []byte{99, 0, 0, 0, 2, 0}), 1, 1, "levels"},
+		"values run out":             {listPage([]byte{0, 1}, []byte{3, 3})[:24], 2, 1, "column"},
+		"more cells than promised":   {listPage([]byte{0, 1, 1}, []byte{3, 3, 3}), 2, 1, "more values"},
+		"packed levels above":        {rawPage(footer.Plain, 8, []byte{2, 0, 0, 0, 16, 0, 3, 0, 0, 0, 3, 0xFF, 0xFF}), 8, 8, "definition levels"},
+		"fewer cells than promised":  {listPage([]byte{0}, []byte{3}), 2, 1, "ends before"},
+		"no levels, though it needs": {rawPage(footer.Plain, 1, nil), 1, 1, "levels"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			column := footer.Column{Path: []string{"c"}, Type: footer.ByteArray, MaxDef: 3, MaxRep: 1}
+			if name == "packed levels above" {
+				column.MaxDef = 2
+			}
+			reader := chunk.NewReader(bytes.NewReader(c.data), column)
+			defer reader.Close()
+			in := footer.Chunk{Rows: c.rows, Values: int64(c.cells), Pages: footer.Span{Length: int64(len(c.data))}}
+			got := ""
+			err := reader.Elements(context.Background(), in, func(_ int64, rows []int64, cells [][]byte) error {
+				for _, row := range rows {
+					got += string(rune('0' + row))
+				}
+				return nil
+			})
+			if err != nil {
+				got = err.Error()
+			}
+			if got != c.want && (err == nil || !bytes.Contains([]byte(got), []byte(c.want))) {
+				t.Fatalf("%s, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestHostileFixedPages are pages of values of 4 bytes that do not hold them.
+func TestHostileFixedPages(t *testing.T) {
+	delta := func(value byte) []byte { return []byte{0x80, 1, 4, 1, value << 1} } // a block of one
+	for name, c := range map[string]struct {
+		encoding byte
+		values   int
+		body     []byte
+		want     string // the values, or the error
+	}{
+		"plain":                    {footer.Plain, 2, []byte("abcdefgh"), "abcd efgh "},
+		"split":                    {footer.ByteStreamSplit, 2, []byte("aebfcgdh"), "abcd efgh "},
+		"delta":                    {footer.DeltaByteArray, 1, append(append(delta(0), delta(4)...), "abcd"...), "abcd "},
+		"plain, too short":         {footer.Plain, 2, []byte("abcdefg"), "ends within"},
+		"split, too short":         {footer.ByteStreamSplit, 2, []byte("aebfcgd"), "ends within"},
+		"split, too long":          {footer.ByteStreamSplit, 2, []byte("aebfcgdhx"), "ends within"},
+		"delta, short value":       {footer.DeltaByteArray, 1, append(append(delta(0), delta(3)...), "abcd"...), "delta"},
+		"delta, prefix of nothing": {footer.DeltaByteArray, 1, append(append(delta(1), delta(3)...), "abcd"...), "delta"},
+		"delta, too short":         {footer.DeltaByteArray, 1, append(append(delta(0), delta(4)...), "abc"...), "delta"},
+		"delta length":             {footer.DeltaLength, 1, append(delta(4), "abcd"...), "not supported"},
+		"index beyond":             {footer.RLEDictionary, 1, []byte{8, 2, 9}, "dictionary"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := rawPage(c.encoding, c.values, c.body)
+			reader := chunk.NewReader(bytes.NewReader(data), footer.Column{Path: []string{"c"}, Type: footer.FixedBytes, Length: 4})
+			defer reader.Close()
+			got := ""
+			err := reader.Cells(context.Background(), footer.Chunk{Rows: int64(c.values), Values: int64(c.values), Pages: footer.Span{Length: int64(len(data))}}, func(_ int64, cells [][]byte) error {
+				for _, cell := range cells {
+					got += string(cell) + " "
+				}
+				return nil
+			})
+			if err != nil {
+				got = err.Error()
+			}
+			if got != c.want && (err == nil || !bytes.Contains([]byte(got), []byte(c.want))) {
+				t.Fatalf("%q, want %q", got, c.want)
 			}
 		})
 	}
