@@ -58,6 +58,14 @@ func TestShapesOfOtherWriters(t *testing.T) {
 	}
 }
 
+// wide opts four ids in ten out, so that lists have several of them.
+func wide(cell []byte) (int64, bool) {
+	if len(cell) != 44 || cell[0] < 'A' || cell[0] > 'Z' {
+		return 0, false
+	}
+	return 1_700_000_000_000 + int64(cell[1]), true
+}
+
 // checkShape holds all that can be done with a file against the ids of its rows.
 func checkShape(t testing.TB, o parquet.Options, rows [][][]byte) {
 	t.Helper()
@@ -79,7 +87,7 @@ func checkShape(t testing.TB, o parquet.Options, rows [][][]byte) {
 			if cell == nil {
 				nulls++
 			}
-			if ms, ok := rule(cell); ok && (flag == nil || ms < *flag) {
+			if ms, ok := wide(cell); ok && (flag == nil || ms < *flag) {
 				flag = &ms
 			}
 		}
@@ -94,10 +102,10 @@ func checkShape(t testing.TB, o parquet.Options, rows [][][]byte) {
 
 	var mu sync.Mutex
 	missing := map[int64]bool{}
-	found, err := tab.Find(ctx, u, rule, func(row int64, cell []byte) {
+	found, err := tab.Find(ctx, u, wide, func(row int64, cell []byte) {
 		mu.Lock()
 		defer mu.Unlock()
-		if ms, ok := rule(cell); !ok || missing[row] || want[row] == nil || *want[row] != ms {
+		if ms, ok := wide(cell); !ok || missing[row] || want[row] == nil || *want[row] != ms {
 			t.Errorf("row %d is missing a flag", row)
 		}
 		missing[row] = true
@@ -106,7 +114,7 @@ func checkShape(t testing.TB, o parquet.Options, rows [][][]byte) {
 		t.Fatalf("found %+v, %d missing, want %d; %v", found, len(missing), opted, err)
 	}
 
-	r := apply(t, tab, u, rule)
+	r := apply(t, tab, u, wide)
 	if r.Rows != cells || r.Nulls != nulls || r.OptedOut != opted || r.Flagged != opted || r.NewlyFlagged != opted || r.Confirmed != opted || !r.Changed {
 		t.Fatalf("%+v, want %d cells, %d nulls, %d rows opted out", r, cells, nulls, opted)
 	}
@@ -115,7 +123,7 @@ func checkShape(t testing.TB, o parquet.Options, rows [][][]byte) {
 		t.Fatal("the old file is not the beginning of the new one")
 	}
 	sameFlags(t, flags(t, path, "opted_out_since"), want)
-	if again := apply(t, tab, plan(t, tab)[0], rule); again.Changed || again.Flagged != opted {
+	if again := apply(t, tab, plan(t, tab)[0], wide); again.Changed || again.Flagged != opted {
 		t.Fatalf("again: %+v", again)
 	}
 	if kept := apply(t, tab, plan(t, tab)[0], nobody); kept.Changed || kept.Kept != opted {
@@ -161,13 +169,13 @@ func checkClearing(t testing.TB, tab *parquet.Table, rows [][][]byte, want []*in
 	var victim []byte
 	for _, row := range rows {
 		for _, cell := range row {
-			if _, ok := rule(cell); ok {
+			if _, ok := wide(cell); ok {
 				victim = cell
 			}
 		}
 	}
 	match := func(cell []byte) bool { return bytes.Equal(cell, victim) }
-	others := func(cell []byte) bool { _, ok := rule(cell); return ok && !match(cell) }
+	others := func(cell []byte) bool { _, ok := wide(cell); return ok && !match(cell) }
 	u := plan(t, tab)[0]
 	r, err := tab.Clear(context.Background(), u, match, others, nothing)
 	if err != nil {
@@ -184,7 +192,7 @@ func checkClearing(t testing.TB, tab *parquet.Table, rows [][][]byte, want []*in
 		t.Fatalf("%+v, want %d flags cleared", r, cleared)
 	}
 	sameFlags(t, flags(t, u.Location, "opted_out_since"), left)
-	apply(t, tab, plan(t, tab)[0], rule)
+	apply(t, tab, plan(t, tab)[0], wide)
 	sameFlags(t, flags(t, u.Location, "opted_out_since"), want)
 }
 
@@ -192,7 +200,7 @@ func checkClearing(t testing.TB, tab *parquet.Table, rows [][][]byte, want []*in
 func checkCleanShape(t testing.TB, tab *parquet.Table, rows [][][]byte, want []*int64) {
 	t.Helper()
 	out := tab.Path + ".clean"
-	c, err := tab.Clean(context.Background(), plan(t, tab)[0], rule, out)
+	c, err := tab.Clean(context.Background(), plan(t, tab)[0], wide, out)
 	if err != nil {
 		if schemas.ClassOf(err) == schemas.Failed && schemas.HintOf(err) != "" {
 			return
