@@ -91,7 +91,9 @@ func TestForeignFlagsOfAnotherTypeAreRefused(t *testing.T) {
 	}
 	// Flags of our own behind a column that was there before: still refused.
 	tab := typed(t, stamp, parquet.Timestamp)
-	apply(t, tab, plan(t, tab)[0], rule)
+	if r := apply(t, tab, plan(t, tab)[0], wide); !r.Changed {
+		t.Fatalf("%+v", r)
+	}
 	if _, failed, err := typed(t, stamp, parquet.Integer).Plan(context.Background()); err != nil || len(failed) != 1 {
 		t.Errorf("%+v, %v", failed, err)
 	}
