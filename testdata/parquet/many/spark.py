@@ -61,7 +61,7 @@ def write(folder, ids_path, seed):
         out = tempfile.mkdtemp()
         (spark.createDataFrame(data, schema).coalesce(1).write.mode("overwrite").option("compression", codec).option("parquet.writer.version", version)
          .option("parquet.page.size", 2000).option("parquet.block.size", 20000).option("parquet.page.row.count.limit", 50 * (n + 1))
-         .option("parquet.bloom.filter.enabled#euid", str(n % 2 == 0).lower()).option("parquet.enable.dictionary", str(n % 3 > 0).lower()).parquet(out))
+         .option("parquet.bloom.filter.max.bytes", 4096).option("parquet.bloom.filter.enabled#euid", str(n % 2 == 0).lower()).option("parquet.enable.dictionary", str(n % 3 > 0).lower()).parquet(out))
         shutil.move(glob.glob(out + "/*.parquet")[0], os.path.join(folder, f"spark-{n}.parquet"))
         shutil.rmtree(out)
     spark.stop()
@@ -116,7 +116,10 @@ def read(originals, flagged, truth_path):
     with open(truth_path) as f:
         expected = json.load(f)["expected"]
     spark = session()
-    for name in sorted(os.listdir(originals)):
+    # Of other writers' files every third: a file takes Spark seconds.
+    for turn, name in enumerate(sorted(os.listdir(originals))):
+        if not name.startswith("spark") and turn % 3:
+            continue
         line = {"reader": "spark", "file": name}
         try:
             line["checks"] = compare(spark, os.path.join(originals, name), os.path.join(flagged, name), expected[name])
