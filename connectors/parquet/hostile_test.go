@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	mutations    = flag.Int("mutations", 2000, "damaged files to try")
+	mutations    = flag.Int("mutations", 1200, "damaged files to try")
 	mutationSeed = flag.Uint64("mutation-seed", 1, "of the damage")
 )
 
