@@ -54,7 +54,7 @@ func found(table string, opted, fresh int64, hours ...float64) []any {
 		h.Apply.Add(0)
 	}
 	return []any{
-		schemas.EventTableExtracted, schemas.TableExtracted{Table: table, Units: 1, Rows: 100, Nulls: 5, Valid: 93, Malformed: map[schemas.Reason]int64{schemas.BadLength: 2}},
+		schemas.EventTableExtracted, schemas.TableExtracted{Table: table, Units: 1, Rows: 100, Nulls: 5, Valid: 93, Malformed: map[schemas.Reason]int64{schemas.BadLength: 2}, Example: &schemas.BadCell{Unit: "a", Pseudonym: "id:c0ffee"}},
 		schemas.EventTableApplied, schemas.TableApplied{Table: table, Receipts: []schemas.Receipt{{Table: table, Unit: "a", Rows: 100, Nulls: 5, OptedOut: opted, Flagged: opted, Confirmed: opted, NewlyFlagged: fresh}}},
 		schemas.EventTableHonoured, h,
 	}
@@ -339,7 +339,7 @@ func TestTextIsMadePlain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, leak := range []string{id, "example.com", `\u001b`, "\u202e", `\u2028`, `\n`} {
+	for _, leak := range []string{id, "c0ffee", "example.com", `\u001b`, "\u202e", `\u2028`, `\n`} {
 		if strings.Contains(string(raw), leak) {
 			at := strings.Index(string(raw), leak)
 			t.Errorf("%q is in …%s…", leak, raw[max(0, at-80):min(len(raw), at+80)])

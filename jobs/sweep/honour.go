@@ -1,21 +1,18 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"optsweep/jobs/idset"
-	"optsweep/jobs/ledger"
 	"optsweep/schemas"
 )
 
@@ -146,47 +143,67 @@ func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (found []w
 		}
 		defer seen.close()
 	}
-	known := min(before.EndedMS, r.started.UnixMilli()) // should the clock have been set back
-	for each := (&walk{ids: ids}); ; {
-		id, err := each.next()
+	c := chooser{run: r, before: before, unseen: unseen, lists: lists, learned: learned, seen: seen}
+	for buf := make([]schemas.ID, walkIDs); ; {
+		n, err := ids.Next(buf)
 		if errors.Is(err, io.EOF) {
 			return found, unseen, nil
 		}
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return nil, false, err
 		}
-		for len(learned) > 0 && idset.Compare(learned[0].ID, id) < 0 {
-			learned = learned[1:]
+		for _, id := range buf[:n] {
+			x, ok, err := c.choose(id)
+			if err != nil {
+				return nil, false, err
+			}
+			if ok {
+				found = append(found, x)
+			}
 		}
-		answered := int64(0)
-		if len(learned) > 0 && learned[0].ID == id {
-			answered = learned[0].FoundMS
-		}
-		e, err := listed(lists, id, answered)
-		if err != nil {
-			return nil, false, err
-		}
-		if e == nil {
-			continue
-		}
-		since := answered > 0 || e.FoundMS > known
-		was, err := seen.has(id)
-		if err != nil {
-			return nil, false, err
-		}
-		x := wait{id: id, start: e.SinceMS, known: e.FoundMS}
-		switch {
-		case before.Run == "":
-			x.backlog = e.SinceMS < r.started.UnixMilli()
-		case unseen && !since, was && !since:
-			continue // flagged before, as far as can be known
-		case unseen:
-			x.backlog = e.SinceMS < before.StartedMS
-		case !was && e.SinceMS < before.StartedMS:
-			x.start, x.arrived = before.StartedMS, true
-		}
-		found = append(found, x)
 	}
+}
+
+// chooser tells of sorted ids which are waiting.
+type chooser struct {
+	run     *run
+	before  schemas.FlaggedRun
+	unseen  bool
+	lists   []*known
+	learned []idset.Entry
+	seen    *walk
+}
+
+func (c *chooser) choose(id schemas.ID) (x wait, ok bool, err error) {
+	e, err := listed(c.lists, id)
+	if err != nil || e == nil {
+		return x, false, err
+	}
+	for len(c.learned) > 0 && idset.Compare(c.learned[0].ID, id) < 0 {
+		c.learned = c.learned[1:]
+	}
+	last := min(c.before.EndedMS, c.run.started.UnixMilli()) // should the clock have been set back
+	since := (e.own == 0 || e.own > last) && (e.operator == 0 || e.operator > last)
+	if len(c.learned) > 0 && c.learned[0].ID == id {
+		e.operator = c.learned[0].FoundMS
+		since = e.own == 0 || e.own > last
+	}
+	x = wait{id: id, start: e.since, known: cmp.Or(min(e.own, e.operator), e.own, e.operator)}
+	was, err := c.seen.has(id)
+	if err != nil {
+		return x, false, err
+	}
+	switch {
+	case c.before.Run == "":
+		x.backlog = x.start < c.run.started.UnixMilli()
+	case (c.unseen || was) && !since:
+		return x, false, nil // flagged before, as far as can be known
+	case c.unseen:
+		x.backlog = x.start < c.before.StartedMS
+	case !was && x.start < c.before.StartedMS:
+		x.start, x.arrived = c.before.StartedMS, true
+	}
+	return x, true, nil
 }
 
 // openLists opens the suppression list in force, and then all own lists.
@@ -211,10 +228,15 @@ func (r *run) openLists() (lists []*known, err error) {
 	return lists, nil
 }
 
-// listed finds an id on lists; of several entries the earliest times count. The
-// first list is the operator's: what it has found is as old as the operator's
-// data, so answered, if it is known, takes its place. Ids must come in order.
-func listed(lists []*known, id schemas.ID, answered int64) (found *idset.Entry, err error) {
+// listing is what lists tell of an id, in Unix ms.
+type listing struct {
+	since         int64
+	operator, own int64 // when it was found; 0: it is not there
+}
+
+// listed finds an id on lists, of which the first is the operator's: what that
+// has found is as old as the operator's data. Ids must come in order.
+func listed(lists []*known, id schemas.ID) (found *listing, err error) {
 	for i, l := range lists {
 		ok, err := l.has(id)
 		if err != nil {
@@ -223,43 +245,19 @@ func listed(lists []*known, id schemas.ID, answered int64) (found *idset.Entry, 
 		if !ok {
 			continue
 		}
-		e := l.rest[0]
-		if i == 0 && answered > 0 {
-			e.FoundMS = answered
+		e := &l.rest[0]
+		if found == nil {
+			found = &listing{since: e.SinceMS}
 		}
-		if found != nil {
-			e.SinceMS, e.FoundMS = min(e.SinceMS, found.SinceMS), min(e.FoundMS, found.FoundMS)
+		found.since = min(found.since, e.SinceMS)
+		switch {
+		case i == 0:
+			found.operator = e.FoundMS
+		case found.own == 0 || e.FoundMS < found.own:
+			found.own = e.FoundMS
 		}
-		found = &e
 	}
 	return found, nil
-}
-
-// learnedSince are the ids that operators told to be opted out in this run and
-// all others since the one named, with the time of the first answer.
-func (r *run) learnedSince(before string) ([]idset.Entry, error) {
-	var all []idset.Entry
-	layout := Layout(r.deps.Workspace.dir)
-	runs, err := os.ReadDir(layout.Runs())
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range runs {
-		if e.Name() <= before || e.Name() > r.id || !e.IsDir() {
-			continue
-		}
-		_, err := ledger.Read(filepath.Join(layout.Runs(), e.Name(), checkLog), func(e schemas.Event) error {
-			a, err := decodeAnswered(e)
-			for _, o := range a.OptedOut {
-				all = append(all, idset.Entry{ID: o.ID, SinceMS: o.SinceMS, FoundMS: e.Time.UnixMilli()})
-			}
-			return err
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return idset.Distinct(all), nil
 }
 
 // countWaits counts which of the waiting ids are in units, and whether their
@@ -314,86 +312,4 @@ func (r *run) countWaits(ctx context.Context, waiting []wait, which []int, extra
 		}
 	}
 	return nil
-}
-
-// errAll ends a search that can find nothing more.
-var errAll = errors.New("all found")
-
-// holds tells which of the waiting ids, by number, are in the file of a unit's
-// ids. Both are in order.
-func holds(ctx context.Context, path string, waiting []wait) (hits []int, err error) {
-	n := 0
-	err = idset.EachID(ctx, path, func(id schemas.ID) error {
-		for n < len(waiting) && idset.Compare(waiting[n].id, id) < 0 {
-			n++
-		}
-		switch {
-		case n == len(waiting):
-			return errAll
-		case waiting[n].id == id:
-			hits = append(hits, n)
-		}
-		return nil
-	})
-	if errors.Is(err, errAll) {
-		err = nil
-	}
-	return slices.Clip(hits), err
-}
-
-// walk reads sorted ids one by one. Without ids there are none.
-type walk struct {
-	ids  *idset.Reader
-	buf  []schemas.ID
-	rest []schemas.ID
-}
-
-func (w *walk) next() (schemas.ID, error) {
-	if err := w.fill(); err != nil {
-		return schemas.ID{}, err
-	}
-	id := w.rest[0]
-	w.rest = w.rest[1:]
-	return id, nil
-}
-
-func (w *walk) fill() error {
-	if w.ids == nil {
-		return io.EOF
-	}
-	if len(w.rest) > 0 {
-		return nil
-	}
-	if w.buf == nil {
-		w.buf = make([]schemas.ID, 4096)
-	}
-	n, err := w.ids.Next(w.buf)
-	if w.rest = w.buf[:n]; n > 0 {
-		return nil
-	}
-	return err
-}
-
-// has tells whether id is among them. Ids must come in order.
-func (w *walk) has(id schemas.ID) (bool, error) {
-	for {
-		if err := w.fill(); errors.Is(err, io.EOF) {
-			return false, nil
-		} else if err != nil {
-			return false, err
-		}
-		switch c := idset.Compare(w.rest[0], id); {
-		case c == 0:
-			return true, nil
-		case c > 0:
-			return false, nil
-		}
-		w.rest = w.rest[1:]
-	}
-}
-
-func (w *walk) close() {
-	if w.ids != nil {
-		w.ids.Close()
-	}
 }

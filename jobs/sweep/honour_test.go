@@ -99,10 +99,13 @@ func TestTimeToHonour(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 
+	b.clock = day(7).Add(time.Hour)
+	b.importOwn("form", own{1: day(6).UnixMilli()}) // flagged long ago, for the operator lists it
+	b.optOut(5, day(7).Add(2*time.Hour))            // and the other way round
+	b.clock = day(7).Add(3 * time.Hour)
+	wantWaits(t, "flagged, and listed once more", b.waits(), 0, 0, 0, 0)
+
 	// Without the ids of the run before, arrivals are not guessed at.
-	if err := os.RemoveAll(Layout(b.dir).Run(h.Before, shardsDir)); err != nil {
-		t.Fatal(err)
-	}
 	b.clock = day(8)
 	w := b.lastRun()
 	if err := os.RemoveAll(Layout(b.dir).Run(w, shardsDir)); err != nil {

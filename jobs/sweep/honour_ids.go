@@ -1,0 +1,105 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"optsweep/jobs/idset"
+	"optsweep/jobs/ledger"
+	"optsweep/schemas"
+)
+
+// learnedSince are the ids that operators told to be opted out in this run and
+// all others since the one named, with the time of the first answer.
+func (r *run) learnedSince(before string) ([]idset.Entry, error) {
+	var all []idset.Entry
+	layout := Layout(r.deps.Workspace.dir)
+	runs, err := os.ReadDir(layout.Runs())
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range runs {
+		if e.Name() <= before || e.Name() > r.id || !e.IsDir() {
+			continue
+		}
+		_, err := ledger.Read(filepath.Join(layout.Runs(), e.Name(), checkLog), func(e schemas.Event) error {
+			a, err := decodeAnswered(e)
+			for _, o := range a.OptedOut {
+				all = append(all, idset.Entry{ID: o.ID, SinceMS: o.SinceMS, FoundMS: e.Time.UnixMilli()})
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return idset.Distinct(all), nil
+}
+
+// errAll ends a search that can find nothing more.
+var errAll = errors.New("all found")
+
+// holds tells which of the waiting ids, by number, are in the file of a unit's
+// ids. Both are in order.
+func holds(ctx context.Context, path string, waiting []wait) (hits []int, err error) {
+	n := 0
+	err = idset.EachID(ctx, path, func(id schemas.ID) error {
+		for n < len(waiting) && idset.Compare(waiting[n].id, id) < 0 {
+			n++
+		}
+		switch {
+		case n == len(waiting):
+			return errAll
+		case waiting[n].id == id:
+			hits = append(hits, n)
+		}
+		return nil
+	})
+	if errors.Is(err, errAll) {
+		err = nil
+	}
+	return slices.Clip(hits), err
+}
+
+// walkIDs is how many ids are read at a time.
+const walkIDs = 4096
+
+// walk looks up ids among sorted ones. Without ids there are none.
+type walk struct {
+	ids  *idset.Reader
+	buf  []schemas.ID
+	rest []schemas.ID
+}
+
+// has tells whether id is among them. Ids must come in order.
+func (w *walk) has(id schemas.ID) (bool, error) {
+	if w.ids == nil {
+		return false, nil
+	}
+	for len(w.rest) == 0 || idset.Compare(w.rest[len(w.rest)-1], id) < 0 {
+		if w.buf == nil {
+			w.buf = make([]schemas.ID, walkIDs)
+		}
+		n, err := w.ids.Next(w.buf)
+		w.rest = w.buf[:n]
+		if n == 0 && errors.Is(err, io.EOF) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	at, ok := slices.BinarySearchFunc(w.rest, id, idset.Compare)
+	w.rest = w.rest[at:]
+	return ok, nil
+}
+
+func (w *walk) close() {
+	if w.ids != nil {
+		w.ids.Close()
+	}
+}
