@@ -48,31 +48,33 @@ type ComplianceSetting struct {
 // ComplianceFigures are those of a table, or the sums over all tables. Rows are
 // as the last run of the report found them; what changed is a sum over its runs.
 type ComplianceFigures struct {
-	Units     int              `json:"units"`
-	Rows      int64            `json:"rows"`
-	Nulls     int64            `json:"nulls"`
-	Valid     int64            `json:"valid"`
-	Malformed map[Reason]int64 `json:"malformed"`      // could not be checked
-	OptedOut  int64            `json:"rows_opted_out"` // of Valid
-	Clear     int64            `json:"rows_clear"`     // of Valid: asked, and not on the operator's list then
-	Unsettled int64            `json:"rows_unsettled"` // of Valid: not asked, no verdict, or not told apart from rows without one
-	Flagged   int64            `json:"rows_flagged"`
-	FlagKept  int64            `json:"rows_flag_kept"`
-	Open      Waits            `json:"open"` // ids that were known and not flagged in all units after the last run
-	New       int64            `json:"rows_new"`
-	Reapplied int64            `json:"rows_reapplied"`
-	Earlier   int64            `json:"rows_earlier"`
-	Changed   int              `json:"units_changed"`
-	Failed    int              `json:"units_failed"` // units of all runs
-	Total     Waits            `json:"time_to_honour"`
-	Detect    Waits            `json:"time_to_detect"`
-	Apply     Waits            `json:"time_to_apply"`
-	Backlog   Waits            `json:"backlog"` // see TableHonoured
-	Arrived   int64            `json:"arrived"` // of Total
-	NotTold   int              `json:"runs_without_time_to_honour"`
-	Unseen    int              `json:"runs_without_arrivals"` // runs that could not tell what came since the run before
-	P50S      int64            `json:"time_to_honour_p50_s"`
-	P95S      int64            `json:"time_to_honour_p95_s"`
+	Units      int              `json:"units"`
+	Rows       int64            `json:"rows"`
+	Nulls      int64            `json:"nulls"`
+	Valid      int64            `json:"valid"`
+	Malformed  map[Reason]int64 `json:"malformed"`      // could not be checked
+	OptedOut   int64            `json:"rows_opted_out"` // of Valid
+	Clear      int64            `json:"rows_clear"`     // of Valid: asked, and not on the operator's list then
+	Unsettled  int64            `json:"rows_unsettled"` // of Valid: not asked, no verdict, or not told apart from rows without one
+	Flagged    int64            `json:"rows_flagged"`
+	FlagKept   int64            `json:"rows_flag_kept"`
+	Open       Waits            `json:"open"` // ids that were known and not flagged in all units after the last run
+	New        int64            `json:"rows_new"`
+	Reapplied  int64            `json:"rows_reapplied"`
+	Earlier    int64            `json:"rows_earlier"`
+	Changed    int              `json:"units_changed"`
+	Failed     int              `json:"units_failed"` // units of all runs
+	Total      Waits            `json:"time_to_honour"`
+	Detect     Waits            `json:"time_to_detect"`
+	Apply      Waits            `json:"time_to_apply"`
+	Backlog    Waits            `json:"backlog"`               // see TableHonoured
+	Arrived    int64            `json:"arrived"`               // of Total
+	Beside     int64            `json:"rows_new_beside"`       // of New: beside one row for each id of Total and Backlog
+	BesideMaxS int64            `json:"rows_new_beside_max_s"` // the longest that such a row can have waited; 0: there is none, or it is not known
+	NotTold    int              `json:"runs_without_time_to_honour"`
+	Unseen     int              `json:"runs_without_arrivals"` // runs that could not tell what came since the run before
+	P50S       int64            `json:"time_to_honour_p50_s"`
+	P95S       int64            `json:"time_to_honour_p95_s"`
 }
 
 // ComplianceTable is one table.
@@ -217,6 +219,7 @@ type ComplianceBreach struct {
 type ScheduleLog struct {
 	Job   string
 	Last  time.Time // of its last event
+	Next  time.Time // first fire after it; zero: none, or not known
 	Fires []FireOutcome
 }
 
@@ -258,6 +261,8 @@ func (f *ComplianceFigures) Add(x ComplianceFigures) {
 	f.Apply.Merge(x.Apply)
 	f.Backlog.Merge(x.Backlog)
 	f.Arrived += x.Arrived
+	f.Beside += x.Beside
+	f.BesideMaxS = max(f.BesideMaxS, x.BesideMaxS)
 	f.NotTold += x.NotTold
 	f.Unseen += x.Unseen
 }

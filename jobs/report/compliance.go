@@ -35,11 +35,12 @@ type Compiler struct {
 	last   map[string]schemas.ComplianceRun // that asked, by job
 	newest map[string]schemas.ComplianceRun // by job
 	fires  []schemas.ComplianceGap
+	next   map[string]time.Time // fire that no log tells of, by job
 }
 
 // NewCompiler makes a Compiler.
 func NewCompiler(o ComplianceOptions) *Compiler {
-	c := &Compiler{o: o, tables: map[TableOf]*table{}, named: map[string]bool{}, last: map[string]schemas.ComplianceRun{}, newest: map[string]schemas.ComplianceRun{}}
+	c := &Compiler{o: o, tables: map[TableOf]*table{}, named: map[string]bool{}, last: map[string]schemas.ComplianceRun{}, newest: map[string]schemas.ComplianceRun{}, next: map[string]time.Time{}}
 	c.c = schemas.Compliance{
 		Schema: schemas.ComplianceSchema, MadeAt: o.Now.UTC(), ToolVersion: o.ToolVersion, Run: o.Run, Since: o.Since.UTC(), Until: o.Until.UTC(),
 		OnlyTables: append([]string{}, o.Tables...), Settings: []schemas.ComplianceSetting{}, Tables: []schemas.ComplianceTable{},

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"time"
 
 	"optsweep/schemas"
@@ -129,10 +130,27 @@ func (t *table) changes(x row) {
 		f.Apply.Merge(h.Apply)
 		f.Backlog.Merge(h.Backlog)
 		f.Arrived += h.Arrived
+		if more := x.RowsNew - h.Total.IDs - h.Backlog.IDs; more > 0 {
+			f.Beside += more
+			f.BesideMaxS = max(f.BesideMaxS, sinceRun(h.Before, h.Flagged))
+		}
 		if h.Unseen {
 			f.Unseen++
 		}
 	case x.treated():
 		f.NotTold++
 	}
+}
+
+// runIDLayout is how the id of a run tells its start.
+const runIDLayout = "20060102T150405.000Z"
+
+// sinceRun is the time in seconds from the start of a run until then; 0 if there
+// is no such run.
+func sinceRun(run string, until time.Time) int64 {
+	started, err := time.Parse(runIDLayout, run)
+	if err != nil {
+		return 0
+	}
+	return int64(math.Ceil(max(0, until.Sub(started)).Seconds()))
 }

@@ -105,6 +105,13 @@ func TestObjective(t *testing.T) {
 	h = schemas.TableHonoured{Table: "crm"}
 	h.Backlog.Add(90 * 3_600_000)
 	backlog[5] = h
+	again := func(hours int) []any {
+		data := found("crm", 3, 3, 1)
+		h := data[5].(schemas.TableHonoured)
+		h.Before, h.Flagged = day0.Add(-time.Duration(hours)*time.Hour).Format(runIDLayout), day0
+		data[5] = h
+		return data
+	}
 	unseen := found("crm", 3, 1)
 	unseen[5] = schemas.TableHonoured{Table: "crm", Unseen: true}
 	failed := []any{schemas.EventUnitFailed, schemas.UnitFailed{Phase: "extract", UnitFailure: schemas.UnitFailure{Table: "crm", Unit: "b", Error: "broken"}}}
@@ -122,6 +129,8 @@ func TestObjective(t *testing.T) {
 		"open, and flagged later":    {23, []madeRun{good(t, 0, open), good(t, 1, found("crm", 3, 1, 2))}, "", "is met"},
 		"backlog":                    {23, []madeRun{good(t, 0, backlog)}, "backlog", "1 id of table crm opted out before the table was first read, so it cannot be shown, the worst 3d 18h"},
 		"ids of the run before gone": {23, []madeRun{good(t, 0, unseen)}, "unknown", "1 run could not tell which ids came into it"},
+		"rows of flagged ids":        {23, []madeRun{good(t, 0, again(30))}, "unknown", "2 rows were newly flagged whose ids were flagged before"},
+		"rows of them, in time":      {23, []madeRun{good(t, 0, again(24))}, "", "is met"},
 		"checked too long ago":       {25, []madeRun{good(t, 0, found("crm", 3, 2, 1))}, "unknown", "is 25h old at the end of the report"},
 		"not recorded":               {23, []madeRun{good(t, 0, found("crm", 3, 2)[:4])}, "unknown", "1 run did not record time to honour"},
 		"nothing at all":             {23, nil, "unknown", "there is no run that counts"},
@@ -225,7 +234,7 @@ func TestMissedRunsAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	fire := func(hours int) time.Time { return day0.Add(time.Duration(hours) * time.Hour) }
-	c.Schedule(schemas.ScheduleLog{Job: "j", Last: fire(60), Fires: []schemas.FireOutcome{
+	c.Schedule(schemas.ScheduleLog{Job: "j", Last: fire(60), Next: fire(72), Fires: []schemas.FireOutcome{
 		{First: fire(-30), Count: 1, Status: "skipped", Reason: "missed"}, // before the period
 		{First: fire(-3), Last: fire(2), Count: 5, Status: "skipped", Reason: "grace"},
 		{First: fire(0), Count: 1, Status: "reconciled", Run: r.id},
@@ -251,6 +260,11 @@ func TestMissedRunsAreTold(t *testing.T) {
 		if g.Kind == schemas.GapFiresUnknown {
 			unknown++
 		}
+	}
+	c = NewCompiler(ComplianceOptions{Since: day0, Now: day0.Add(71 * time.Hour)})
+	c.Schedule(schemas.ScheduleLog{Job: "j", Last: fire(48), Next: fire(72)})
+	if waiting, err := c.Finish(schemas.ComplianceEvidence{}); err != nil || len(waiting.Gaps) > 0 {
+		t.Errorf("before the next fire is due: %+v, %v", waiting.Gaps, err)
 	}
 	if len(want) > 0 || unknown != 2 { // the log of j ends too early, other has none
 		t.Errorf("missing %v, %d unknown: %+v", want, unknown, got.Gaps)

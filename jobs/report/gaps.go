@@ -60,6 +60,7 @@ func (c *Compiler) Schedule(log schemas.ScheduleLog) {
 		}
 	}
 	c.c.Schedules = append(c.c.Schedules, f)
+	c.next[log.Job] = log.Next
 }
 
 // fireSkipped is the status of a fire that did not run.
@@ -167,9 +168,9 @@ func (c *Compiler) unknownFires(add func(schemas.ComplianceGap)) {
 		jobs[t.Job] = true
 	}
 	for _, f := range c.c.Schedules {
-		if delete(jobs, f.Job); f.Known.Before(c.c.End.Add(-unheard)) {
+		if delete(jobs, f.Job); c.next[f.Job].Before(c.c.End.Add(-unheard)) && !c.next[f.Job].IsZero() {
 			add(schemas.ComplianceGap{Kind: schemas.GapFiresUnknown, Job: f.Job, At: f.Known, Until: c.c.End, Count: 1,
-				Why: "the log of fires ends there: what was due later and did not start is in no log"})
+				Why: "the log of fires ends there: what was due since and did not start is in no log"})
 		}
 	}
 	for _, job := range slices.Sorted(maps.Keys(jobs)) {
@@ -178,9 +179,8 @@ func (c *Compiler) unknownFires(add func(schemas.ComplianceGap)) {
 	}
 }
 
-// unheard is how long a log of fires may be silent without a word about it: a
-// daily schedule writes once a day.
-const unheard = 25 * time.Hour
+// unheard is how long after a fire is due the log may be silent about it.
+const unheard = time.Hour
 
 func (c *Compiler) notes() {
 	note := func(text string, args ...any) { c.c.Notes = append(c.c.Notes, fmt.Sprintf(text, args...)) }
@@ -189,10 +189,8 @@ func (c *Compiler) notes() {
 	if c.c.Total.Backlog.IDs > 0 {
 		note("backlog are ids that had opted out before their table was first read, or before the last run whose ids retention has removed: nobody knows since when the table holds them, so they are told apart, with the time since their opt-out")
 	}
-	jobs := map[string]int{}
 	dry, offline := 0, 0
 	for _, r := range c.c.Runs {
-		jobs[r.Job] = max(jobs[r.Job], len(r.Tables))
 		if r.DryRun {
 			dry++
 		}
@@ -200,10 +198,12 @@ func (c *Compiler) notes() {
 			offline++
 		}
 	}
-	for _, job := range slices.Sorted(maps.Keys(jobs)) {
-		if jobs[job] > 1 {
-			note("job %s has several tables: an id that one of them held before, and that was known as opted out, is not counted when it comes into another; its rows are among those newly flagged", plain(job))
+	if f := c.c.Total; f.Beside > 0 {
+		longest := "those of a first run waited as long as the backlog"
+		if f.BesideMaxS > 0 {
+			longest = "such a row waited at most " + Span(f.BesideMaxS) + " between two runs"
 		}
+		note("%s newly flagged beside one for each of those ids: their ids are in several rows, or were flagged before, in other rows, another table, or before the table was restored; %s", plural(f.Beside, "row was", "rows were"), longest)
 	}
 	if dry > 0 && c.o.Run == "" {
 		note("%s listed, but nothing was written and none of the figures counts: dry runs", plural(int64(dry), "run is", "runs are"))

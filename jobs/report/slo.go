@@ -75,6 +75,10 @@ func (c *Compiler) judge(t *table, limit int64, add func(schemas.ComplianceBreac
 	case t.left != schemas.StatusReconciled && t.left != schemas.StatusReapplied:
 		unknown("the last run left it %s", t.Status)
 	}
+	if t.BesideMaxS > limit {
+		breach(schemas.BreachUnknown, schemas.Waits{MaxS: t.BesideMaxS}, 0, true,
+			"%s newly flagged whose ids were flagged before, in other rows or another table, or are in several rows: one may have waited as long as the runs are apart", plural(t.Beside, "row was", "rows were"))
+	}
 	if t.NotTold > 0 {
 		unknown("%s did not record time to honour", plural(int64(t.NotTold), "run", "runs"))
 	}

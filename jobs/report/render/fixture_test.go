@@ -168,7 +168,7 @@ func compiled(t *testing.T, o report.ComplianceOptions) schemas.Compliance {
 	b.to(c, false)
 	if o.Run == "" {
 		fire := func(day int) time.Time { return time.Date(2026, 5, day, 4, 0, 0, 0, time.UTC) }
-		c.Schedule(schemas.ScheduleLog{Job: "crm-audiences", Last: made.Add(-time.Hour), Fires: []schemas.FireOutcome{
+		c.Schedule(schemas.ScheduleLog{Job: "crm-audiences", Last: made.Add(-time.Hour), Next: made.Add(24 * time.Hour), Fires: []schemas.FireOutcome{
 			{First: fire(1), Count: 1, Status: "reconciled", Run: "r"}, {First: fire(2), Count: 1, Status: "partial", Run: "r"},
 			{First: fire(16), Last: fire(18), Count: 3, Status: "skipped", Reason: "grace"}, {First: fire(19), Count: 1, Status: "failed", Reason: "the key is locked"},
 			{First: fire(21), Count: 1, Status: "skipped", Reason: "overlap"},

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"optsweep/jobs/daemon"
 	"optsweep/jobs/ledger"
 	"optsweep/jobs/report"
+	"optsweep/jobs/schedule"
 	"optsweep/jobs/sweep"
 	"optsweep/schemas"
 )
@@ -102,11 +104,20 @@ func schedules(dir string, c *report.Compiler) error {
 	slices.Sort(paths)
 	for _, path := range paths {
 		log := schemas.ScheduleLog{Job: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))}
+		var set schemas.ScheduleSet
 		if _, err := ledger.Read(path, func(e schemas.Event) error {
 			log.Last = e.Time
-			return nil
+			if e.Type != schemas.EventScheduleSet {
+				return nil
+			}
+			set = schemas.ScheduleSet{}
+			return json.Unmarshal(e.Data, &set)
 		}); err != nil {
 			return err
+		}
+		log.Next = log.Last
+		if spec, err := schedule.Parse(set.Cron, set.Timezone); err == nil {
+			log.Next = spec.Next(log.Last)
 		}
 		if err := daemon.ReadLog(dir, log.Job, func(r daemon.Record) {
 			log.Fires = append(log.Fires, schemas.FireOutcome{First: r.Fire, Last: r.Last, Count: r.Count, Status: r.Status, Reason: r.Reason, Run: r.Run})
