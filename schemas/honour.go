@@ -48,8 +48,14 @@ type Wait struct {
 // WaitBounds are the bounds of histograms of waiting times, in seconds. Bounds
 // are only ever added.
 func WaitBounds() []int64 {
+	b := waitBounds()
+	return b[:]
+}
+
+// waitBounds needs no memory but the caller's.
+func waitBounds() [58]int64 {
 	const m, h, d = 60, 3600, 86400
-	return []int64{
+	return [...]int64{
 		m, 2 * m, 5 * m, 10 * m, 15 * m, 20 * m, 30 * m, 45 * m,
 		h, 90 * m, 2 * h, 3 * h, 4 * h, 5 * h, 6 * h, 8 * h, 10 * h, 12 * h, 14 * h, 16 * h, 18 * h, 20 * h, 22 * h,
 		d, 25 * h, 26 * h, 28 * h, 30 * h, 36 * h, 42 * h, 2 * d, 60 * h, 3 * d, 4 * d, 5 * d, 6 * d, 7 * d, 8 * d, 10 * d, 12 * d, 14 * d,
@@ -60,9 +66,20 @@ func WaitBounds() []int64 {
 // Add counts one id that waited for ms milliseconds; less than none is none.
 func (w *Waits) Add(ms int64) {
 	seconds := (max(0, ms) + 999) / 1000
-	bounds := WaitBounds()
-	i, _ := slices.BinarySearch(bounds, seconds)
-	w.Merge(Waits{IDs: 1, MaxS: seconds, Le: []Wait{{LeS: bounds[min(i, len(bounds)-1)], IDs: 1}}})
+	bounds := waitBounds()
+	i, _ := slices.BinarySearch(bounds[:], seconds)
+	w.IDs++
+	w.MaxS = max(w.MaxS, seconds)
+	w.count(Wait{LeS: bounds[min(i, len(bounds)-1)], IDs: 1})
+}
+
+// count adds to a bar.
+func (w *Waits) count(bar Wait) {
+	i, ok := slices.BinarySearchFunc(w.Le, bar.LeS, func(b Wait, le int64) int { return cmp.Compare(b.LeS, le) })
+	if !ok {
+		w.Le = slices.Insert(slices.Clip(w.Le), i, Wait{LeS: bar.LeS})
+	}
+	w.Le[i].IDs += bar.IDs
 }
 
 // Merge adds what other counts.
@@ -70,12 +87,7 @@ func (w *Waits) Merge(other Waits) {
 	w.IDs += other.IDs
 	w.MaxS = max(w.MaxS, other.MaxS)
 	for _, bar := range other.Le {
-		i, ok := slices.BinarySearchFunc(w.Le, bar.LeS, func(b Wait, le int64) int { return cmp.Compare(b.LeS, le) })
-		if ok {
-			w.Le[i].IDs += bar.IDs
-		} else {
-			w.Le = slices.Insert(slices.Clip(w.Le), i, bar)
-		}
+		w.count(bar)
 	}
 }
 
