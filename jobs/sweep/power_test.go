@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"optsweep/connectors/parquet"
 	"optsweep/schemas"
 	"optsweep/schemas/durable"
 	"optsweep/schemas/durable/powerloss"
@@ -143,86 +140,6 @@ func TestUnflagSurvivesAPowerLoss(t *testing.T) {
 		}
 		return reached
 	})
-}
-
-// The same with Parquet files, which are lost or kept with the workspace: they
-// end with the bytes of an undisturbed run.
-func TestRunOverParquetSurvivesAPowerLoss(t *testing.T) {
-	t.Parallel()
-	prepare := func() (b *bench, root string) {
-		b = newBench(t)
-		root = fastDir(t)
-		file, err := os.ReadFile("../../testdata/parquet/fixtures/pyarrow-zstd-v2.parquet")
-		if err == nil {
-			err = errors.Join(os.Mkdir(filepath.Join(root, "data"), 0o700), os.WriteFile(filepath.Join(root, "data", "x.parquet"), file, 0o640))
-		}
-		b.dir = filepath.Join(root, "ws")
-		if err := errors.Join(err, CreateWorkspace(durable.Disk{}, b.dir, b.now)); err != nil {
-			t.Fatal(err)
-		}
-		table := parquetTable(t, root, durable.Disk{})
-		units, _, err := table.Plan(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := table.Scan(context.Background(), units[0], func(c schemas.Cells) error {
-			for i, cell := range c.Values {
-				if id, _, reason := b.job.Rules.Parse(cell); cell != nil && reason == schemas.Valid && i%2 == 0 {
-					b.operator.optedOut[id] = 1_600_000_000_000 + int64(i)
-				}
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return b, root
-	}
-	over := func(b *bench, root string) (schemas.Report, error) {
-		table := parquetTable(t, root, b.disk)
-		b.job.Tables = []Table{{Name: "crm", Source: table, Target: table}}
-		return b.run(context.Background())
-	}
-	data := func(root string) []byte {
-		file, err := os.ReadFile(filepath.Join(root, "data", "x.parquet"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	undisturbed, root := prepare()
-	if rep, err := over(undisturbed, root); err != nil || rep.Tables[0].RowsFlagged == 0 {
-		t.Fatal(rep.Tables, err)
-	}
-	want := data(root)
-	powerCuts(t, []powerloss.Cut{{}}, func(cut powerloss.Cut) bool {
-		b, root := prepare()
-		power := watch(t, b, root, cut)
-		_, err := over(b, root)
-		reached := power.Dead()
-		if reached && err == nil {
-			t.Fatalf("%+v: the loss was not seen", cut)
-		}
-		if err := power.Lose(); err != nil {
-			t.Fatal(err)
-		}
-		b.disk = durable.Disk{}
-		if _, err := over(b, root); err != nil {
-			t.Fatalf("%+v: %v", cut, err)
-		}
-		if !bytes.Equal(data(root), want) {
-			t.Fatalf("%+v: other bytes than after an undisturbed run", cut)
-		}
-		return reached
-	})
-}
-
-func parquetTable(t *testing.T, root string, disk durable.Disk) *parquet.Table {
-	t.Helper()
-	table, err := parquet.New(parquet.Options{Table: "crm", Path: filepath.Join(root, "data", "*.parquet"), IDColumn: "euid", Disk: disk})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return table
 }
 
 // put adds a unit with the ids from to to-1.

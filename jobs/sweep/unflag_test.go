@@ -56,14 +56,16 @@ func (t *memoryTable) Clear(_ context.Context, u schemas.Unit, match, _ func([]b
 
 var why = schemas.Unflag{Reason: "entered by mistake", Ticket: "PRIV-12", User: "ops", Host: "alpha", ToolVersion: "v1"}
 
-func (b *bench) unflag(n int) (schemas.Unflagged, error) {
+func (b *bench) unflag(n int) (schemas.Unflagged, error) { return b.unflagIn(n, b.table) }
+
+func (b *bench) unflagIn(n int, table Clearer) (schemas.Unflagged, error) {
 	w, err := OpenWorkspace(b.disk, b.dir, b.now, ledger.Owner{PID: os.Getpid()})
 	if err != nil {
 		return schemas.Unflagged{}, err
 	}
 	defer w.Close()
 	return w.Unflag(context.Background(), UnflagJob{
-		ID: testID(n), Rules: b.job.Rules, Act: why, Workers: 1, Tables: []ClearTable{{Name: "crm", Table: b.table}},
+		ID: testID(n), Rules: b.job.Rules, Act: why, Workers: 1, Tables: []ClearTable{{Name: "crm", Table: table}},
 	})
 }
 
