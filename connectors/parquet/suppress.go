@@ -282,8 +282,11 @@ func (t *Table) Finish(ctx context.Context) error {
 	}
 	path := pendingPath(t.List)
 	p, err := readPending(path)
-	if err != nil || p == nil {
-		return errors.Join(err, t.errListReplaced())
+	if err == nil && (p == nil || p.Run != l.run.ID) { // by a run of another workspace
+		err = t.errListReplaced()
+	}
+	if err != nil {
+		return err
 	}
 	version, err := listVersion(t.List)
 	switch {

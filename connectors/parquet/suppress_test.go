@@ -425,6 +425,30 @@ func TestListReplacedDuringARun(t *testing.T) {
 	}
 }
 
+// Two workspaces with one list: the run that comes second takes over, the first
+// does not claim to be done.
+func TestListOfTwoRunsAtATime(t *testing.T) {
+	path := filepath.Join(data(t, shape{groups: []int{40}, distinct: 60}), "*.parquet")
+	list := filepath.Join(t.TempDir(), "list.parquet")
+	first, second := suppressor(t, path, list, durable.Disk{}), suppressor(t, path, list, durable.Disk{})
+	units := planRun(t, first, "run-1")
+	if err := first.RemoveLeftovers(units); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.RemoveLeftovers(planRun(t, second, "run-2")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Apply(context.Background(), units[0], rule, nothing); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Finish(context.Background()); err == nil || !strings.Contains(err.Error(), "was changed by another program") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(list); err == nil {
+		t.Error("there is a list")
+	}
+}
+
 // Nothing but a list of the same table is ever replaced.
 func TestForeignFileInThePlaceOfTheList(t *testing.T) {
 	dir := data(t, shape{groups: []int{40}, distinct: 60})
