@@ -223,8 +223,8 @@ func (r *idReader) each(ctx context.Context, c footer.Chunk, yield func(first in
 		for _, cell := range cells {
 			size += base64.StdEncoding.EncodedLen(len(cell))
 		}
-		if cap(r.arena) < size {
-			r.arena = make([]byte, size)
+		if r.arena == nil || cap(r.arena) < size { // nil would make a NULL of an empty cell
+			r.arena = make([]byte, size, size+1)
 		}
 		rest := r.arena[:cap(r.arena)]
 		r.texts = r.texts[:0]

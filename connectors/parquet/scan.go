@@ -29,7 +29,7 @@ func (b *batch) fill(start, first int64, rows []int64, cells [][]byte) {
 	}
 	b.cells.First = start + first
 	b.cells.Values = slices.Grow(b.cells.Values[:0], len(cells))[:len(cells)]
-	b.arena = slices.Grow(b.arena[:0], size)[:size]
+	b.arena = slices.Grow(b.arena[:0], size+1)[:size] // never nil: an empty cell is no NULL
 	rest := b.arena
 	for i, c := range cells {
 		if c == nil {

@@ -149,7 +149,7 @@ func checkScan(t testing.TB, tab *parquet.Table, u schemas.Unit, rows [][][]byte
 				t.Fatalf("a cell of row %d, want row %d of %d", c.Row(i), row, len(rows))
 			}
 			if want := rows[row][next]; (cell == nil) != (want == nil) || !bytes.Equal(cell, want) {
-				t.Fatalf("cell %d of row %d differs", next, row)
+				t.Fatalf("cell %d of row %d of %s differs: %d and %d bytes, NULL %t and %t", next, row, tab.Path, len(cell), len(want), cell == nil, want == nil)
 			}
 			next++
 		}
