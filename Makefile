@@ -1,4 +1,4 @@
-.PHONY: build test race bench bench-parquet bench-scale bench-bigquery test-bigquery bigquery-demo emulator soak kill mutate test-parquet test-spark ci
+.PHONY: build test race bench bench-parquet bench-scale bench-bigquery test-bigquery bigquery-demo emulator soak kill mutate test-parquet test-spark deploy release ci
 
 build:            ## the program, static
 	CGO_ENABLED=0 go build -trimpath -o bin/optsweep ./cmd/optsweep
@@ -52,6 +52,12 @@ test-parquet:     ## files of many writers through many readers; SEED=0 draws an
 
 test-spark:       ## the same with Spark among the writers and readers: some minutes, needs Java 17
 	testdata/parquet/many/run --seed $(or $(SEED),1) --files $(or $(FILES),150) --spark
+
+deploy:           ## check all that is under deploy/
+	deploy/check.sh
+
+release:          ## archives for all platforms: make release VERSION=v1.2.3
+	deploy/release/build.sh $(VERSION) dist
 
 ci:               ## everything that must pass
 	.ci/run

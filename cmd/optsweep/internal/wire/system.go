@@ -58,8 +58,15 @@ func CreateWorkspace(s System, job *config.Job) error {
 	return sweep.CreateWorkspace(durable.Disk{}, job.Workspace, s.Now)
 }
 
+// stamp is the version that a release build sets with the linker's -X, because
+// it is built without the repository's state, so that anybody gets its bytes.
+var stamp string
+
 // Version is the version that this binary was built from.
 func Version() string {
+	if stamp != "" {
+		return stamp
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
