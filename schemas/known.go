@@ -15,7 +15,7 @@ func KnownEvent(t EventType) bool {
 		EventTableReapplied, EventChecked, EventSuppressionUpdated, EventLimitHit, EventLimitOverridden, EventTableApplied, EventUnitFailed,
 		EventRunInterrupted, EventRunFinished,
 		EventUnitExtracted, EventBatchAnswered, EventApplyIntent, EventUnitApplied, EventUnitSources,
-		EventOwnListImported, EventOwnListRemoved, EventOwnListEdited, EventOwnLists, EventSourcesCounted, EventTableSources,
+		EventOwnListImported, EventOwnListRemoved, EventOwnListEdited, EventOwnLists, EventSourcesCounted, EventTableSources, EventTableHonoured,
 		EventUnflagStarted, EventUnflagIntent, EventUnflagApplied, EventUnflagged,
 		EventPurged, EventLedgerCut, EventSigningKey,
 		EventScheduleSet, EventFiresDue, EventFireClaimed, EventFireStarted, EventFireWaiting, EventFireReleased, EventFireDone:

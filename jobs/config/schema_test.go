@@ -349,6 +349,7 @@ func parseAny(v any) (*Job, error) {
 var beyond = []string{
 	"memory too small", "memory too large", "plain http", "table names", "id column overwritten", "bad pattern",
 	"workspace in data", "data in workspace", "run tables in data", "run tables in workspace", "anchor",
+	"list among the data", "list of two tables", "quarantine among other data",
 	"wrong mode of a query", "insecure elsewhere",
 	"never", "minute", "Sunday", "word", "empty field", "zone", "jitter", "deadline",
 }

@@ -316,11 +316,11 @@ func TestEventsAppendedTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := c.AppendAll("run", []Entry{{"noted", note{"a"}}, {"noted", note{"b"}}, {"noted", note{"c"}}})
+	events, err := c.AppendAll("run", []Entry{{"note_x", note{"a"}}, {"note_x", note{"b"}}, {"note_x", note{"c"}}})
 	if err != nil || len(events) != 3 || events[2].Seq != 3 || syncs != 1 {
 		t.Fatalf("%d events, %d syncs, %v", len(events), syncs, err)
 	}
-	if _, err := c.AppendAll("run", []Entry{{"noted", note{"d"}}, {"noted", func() {}}}); err == nil {
+	if _, err := c.AppendAll("run", []Entry{{"note_x", note{"d"}}, {"note_x", func() {}}}); err == nil {
 		t.Fatal("something that is no JSON was appended")
 	}
 	if err := c.Close(); err != nil {

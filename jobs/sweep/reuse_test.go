@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"optsweep/connectors/parquet"
 	"optsweep/connectors/parquet/footer"
 	"optsweep/schemas"
 )
@@ -242,7 +243,7 @@ func TestIDColumnIsNotDecodedAgain(t *testing.T) {
 	if err := errors.Join(err, os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, file, 0o640)); err != nil {
 		t.Fatal(err)
 	}
-	table := parquetTable(t, root, b.disk)
+	table := parquetTable(t, parquet.Column, root, b.disk)
 	b.job.Tables = []Table{{Name: "crm", Source: table, Target: table}}
 	units, _, err := table.Plan(t.Context())
 	if err != nil {
