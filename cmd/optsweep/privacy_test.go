@@ -275,6 +275,11 @@ func (p *privacy) embedded() {
 	p.run("", "gate", config, files, "--flag-column", "other", "--clean", p.path("data/clean/"+fmt.Sprint(len(p.ran))))
 	p.run("", "run", config, "--offline")
 	p.run("", "report", config)
+	for _, format := range []string{"text", "json", "csv", "html"} {
+		p.run("", "report", config, "--since", "1d", "--format", format)
+		p.run("", "report", config, "--since", "1d", "--slo", "24h", "--format", format)
+	}
+	p.run("", "report", "columns")
 	p.run("", "report", config, "--evidence", p.path("pack.zip"))
 	p.run("", "verify", config, "--files")
 	p.run("", "publish", config)
@@ -404,7 +409,7 @@ func (p *privacy) wrongPlaces() {
 		for _, args := range [][]string{
 			{x}, {"run", x}, {"run", "--" + x}, {"run", "--dry-run=" + x}, {"--config", x, "validate"}, {"prove", config, x}, {"purge", config, "--ids", x}, {"purge", config, "--ledger", x}, {"purge", x}, {"unflag", config, x, "--reason", x}, {"check", config, x},
 			{"validate", x}, {"report", config, "--run", x}, {"runs", "show", config, x}, {"verify", x}, {"verify", config, "--public-key", x},
-			{"run", config, "--override", x}, {"run", config, "--plan", x}, {"report", config, "--since", x}, {"operator", x}, {"operator", "inspect", x},
+			{"run", config, "--override", x}, {"run", config, "--plan", x}, {"report", config, "--since", x}, {"report", config, "--slo", x}, {"report", config, "--table", x}, {"operator", x}, {"operator", "inspect", x},
 			{"gate", config, x}, {"gate", config, "--table", x}, {"gate", config, "--max-age", x}, {"gate", config, p.path("data/*.parquet"), "--id-column", x, "--flag-column", x, "--clean", x},
 			{"suppress", x}, {"unflag", config, "--reason", "x", "--off-list", x}, {"suppress", "list", config, x}, {"suppress", "remove", config, "--source", x, "--reason", "x"},
 			{"suppress", "import", config, "--source", x, "--basis", "x", "--format", "csv", "--id-column", "id", "--since", "2026-05-01", p.path("optouts.csv.id")},
