@@ -225,11 +225,23 @@ func files(t *testing.T, dir string) map[string]string {
 	return all
 }
 
+// fastDir is a new folder in memory, if there is one: thousands of files are
+// synced.
+func fastDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "optsweep-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // Whatever step fails, stored or not: no file is ever half there, the run does
 // not count as published before all of it is, and the next call ends with the
 // same bytes and leaves nothing else behind.
 func TestPublishSurvivesAnyFailedStep(t *testing.T) {
-	good := t.TempDir()
+	good := fastDir(t)
 	counted := 0
 	count := durable.Disk{Fault: func(durable.Step, string) (bool, error) { counted++; return false, nil }}
 	rows := run(t, "r1", 7)
@@ -246,7 +258,7 @@ func TestPublishSurvivesAnyFailedStep(t *testing.T) {
 	}
 	for step := 1; step <= counted; step++ {
 		for _, stored := range []bool{false, true} {
-			dir := t.TempDir()
+			dir := fastDir(t)
 			n, broken := 0, errors.New("broken")
 			failing := durable.Disk{Fault: func(durable.Step, string) (bool, error) {
 				if n++; n >= step { // as if the process was killed: nothing works any more
