@@ -70,14 +70,26 @@ func overParquet(t *testing.T, mode parquet.Mode) {
 		return file
 	}
 	undisturbed, root := prepare()
+	// Up to apply the modes do the same.
+	steps, first := 0, 0
+	undisturbed.disk = durable.Disk{Fault: func(_ durable.Step, path string) (bool, error) {
+		if filepath.Base(path) == applyLog && first == 0 && mode != parquet.Column {
+			first = steps
+		}
+		steps++
+		return false, nil
+	}}
 	if rep, err := over(undisturbed, root); err != nil || rep.Tables[0].RowsFlagged == 0 {
 		t.Fatal(rep.Tables, err)
+	}
+	if (first > 0) != (mode != parquet.Column) {
+		t.Fatalf("apply begins at step %d of %d", first, steps)
 	}
 	want, wantBeside := data(root), beside(t, root)
 	if (len(wantBeside) > 0) != (mode != parquet.Column) {
 		t.Fatalf("%d rows beside the data", len(wantBeside))
 	}
-	powerCuts(t, []powerloss.Cut{{}}, func(cut powerloss.Cut) bool {
+	powerCuts(t, []powerloss.Cut{{Step: first}}, func(cut powerloss.Cut) bool {
 		b, root := prepare()
 		power := watch(t, b, root, cut)
 		_, err := over(b, root)
