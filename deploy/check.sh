@@ -42,16 +42,17 @@ step "systemd units"
 command -v systemd-analyze >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends systemd; } >"$work/systemd.txt" 2>&1 ||
   { tail -3 "$work/systemd.txt"; exit 1; }
 mkdir "$work/units"
+program=$(type -P true) # in the place of ours, for the units name a full path
 for unit in systemd/optsweep@.service systemd/optsweep@.timer systemd/optsweep-schedule.service; do
-  # the same unit as an instance, with a program that there is
-  sed "s#/usr/local/bin/optsweep#$(command -v true)#" "$unit" >"$work/units/$(basename "${unit/@./@crm.}")"
+  # as an instance
+  sed "s#/usr/local/bin/optsweep#$program#" "$unit" >"$work/units/$(basename "${unit/@./@crm.}")"
 done
 cp systemd/optsweep@.service "$work/units/"
-sed -i "s#/usr/local/bin/optsweep#$(command -v true)#" "$work/units/optsweep@.service"
+sed -i "s#/usr/local/bin/optsweep#$program#" "$work/units/optsweep@.service"
 systemd-analyze verify "$work"/units/*crm* "$work/units/optsweep-schedule.service" >"$work/verify.txt" 2>&1 || { cat "$work/verify.txt"; exit 1; }
 if grep "$work" "$work/verify.txt"; then exit 1; fi # a key that systemd would ignore
 systemd-analyze security --offline=true --threshold=20 "$work/units/optsweep@crm.service" >"$work/security.txt" || { tail -5 "$work/security.txt"; exit 1; }
-DESTDIR=$work/root systemd/install.sh "$(command -v true)" >/dev/null
+DESTDIR=$work/root systemd/install.sh "$program" >/dev/null
 test -x "$work/root/usr/local/bin/optsweep" -a -f "$work/root/etc/systemd/system/optsweep@.timer"
 
 step "Terraform's own format, if it is here"
