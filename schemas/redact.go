@@ -32,8 +32,9 @@ func (p Pseudonyms) ID(id ID) string { return "id:" + p.sum(id[:]) }
 // Cell names a cell that is no valid id.
 func (p Pseudonyms) Cell(cell []byte) string { return "cell:" + p.sum(cell) }
 
-// Set names a set of ids of which digest is a digest, in full length: so whoever
-// knows an id cannot find out from it whether it is in the set.
+// Set names a set of ids by a digest of it, in full length, so that different
+// sets have different names; whoever knows an id cannot find out whether it is
+// in the set.
 func (p Pseudonyms) Set(digest []byte) string { return p.long(digest) }
 
 // Format keeps the key out of every verb.

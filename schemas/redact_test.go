@@ -167,3 +167,11 @@ func TestPseudonyms(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// Names of sets are as long as the digest, and tell nothing without the key.
+func TestSetsAreNamedUnderTheKey(t *testing.T) {
+	a, b := NewPseudonyms([32]byte{1}), NewPseudonyms([32]byte{2})
+	if n := a.Set([]byte("x")); len(n) != 64 || n == b.Set([]byte("x")) || n == a.Set([]byte("y")) || n != a.Set([]byte("x")) {
+		t.Error("sets are not told apart, or not under the key")
+	}
+}

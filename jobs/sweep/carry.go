@@ -27,14 +27,15 @@ func (r *run) newCarrier(set *idset.OptedOut) (*carrier, error) {
 	return &carrier{run: r, finder: idset.NewFinder(set), left: left}, err
 }
 
-// hits names the opted-out ids of a unit, and their times; empty if nobody will
-// ask for that.
+// hits names the opted-out ids of a unit, their times, and what made ids of its
+// cells: another version of this program works everything out anew. It is empty
+// if nobody will ask for it.
 func (c *carrier) hits(ctx context.Context, u schemas.Unit, d unitExtracted) (string, error) {
-	if _, can := c.run.target(u.Table).(Recounter); !can {
+	if _, can := c.run.target(u.Table).(Recounter); !can || d.Reading == "" {
 		return "", nil
 	}
 	digest, err := c.finder.Digest(ctx, c.run.path(d.File))
-	return c.run.deps.Workspace.Pseudonyms.Set(digest[:]), err
+	return c.run.deps.Workspace.Pseudonyms.Set(append(digest[:], d.Reading...)), err
 }
 
 // carry makes the receipt of a unit that an earlier run has left at its present

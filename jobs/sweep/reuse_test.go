@@ -154,11 +154,12 @@ func TestFlagsAreWorkedOutAgainOnlyWhereTheyMayChange(t *testing.T) {
 		change func(b *bench)
 		apply  map[string]int
 	}{
-		"nothing":             {func(*bench) {}, map[string]int{}},
-		"a new opt-out":       {func(b *bench) { b.operator.optedOut[testID(1)] = 5 }, map[string]int{"a": 1}},
-		"a new one in both":   {func(b *bench) { b.operator.optedOut[testID(22)] = 5 }, map[string]int{"a": 1, "b": 1}},
-		"another job file":    {func(b *bench) { b.job.Started.ConfigDigest = "c2" }, map[string]int{"a": 2, "b": 2}}, // before anything is asked, too
-		"a flag that is gone": {func(b *bench) { b.table.units[1].since[1] = 0 }, map[string]int{"b": 1}},             // id 21, with the version unchanged
+		"nothing":                     {func(*bench) {}, map[string]int{}},
+		"a new opt-out":               {func(b *bench) { b.operator.optedOut[testID(1)] = 5 }, map[string]int{"a": 1}},
+		"a new one in both":           {func(b *bench) { b.operator.optedOut[testID(22)] = 5 }, map[string]int{"a": 1, "b": 1}},
+		"another job file":            {func(b *bench) { b.job.Started.ConfigDigest = "c2" }, map[string]int{"a": 2, "b": 2}}, // before anything is asked, too
+		"another version of the tool": {func(b *bench) { b.job.Started.ToolVersion = "v2" }, map[string]int{"a": 1, "b": 1}},
+		"a flag that is gone":         {func(b *bench) { b.table.units[1].since[1] = 0 }, map[string]int{"b": 1}}, // id 21, with the version unchanged
 		"as many flags in another version": {func(b *bench) {
 			u := b.table.units[1]
 			u.since[1] += 1000
