@@ -207,8 +207,10 @@ func (c *cleaning) confirmIDs(t *Table, f *durable.File, size int64, since Since
 	for _, ch := range chunks {
 		rows += ch.Rows // each reads all of them, or fails
 		if err := reader.each(c.ctx, ch, func(_ int64, _ []int64, cells [][]byte) error {
+			c.cells += int64(len(cells))
 			for _, cell := range cells {
 				if cell == nil {
+					c.nulls++
 					continue
 				}
 				if _, hit := since(cell); hit {

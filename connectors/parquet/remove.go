@@ -15,6 +15,7 @@ import (
 type removal struct {
 	*source
 	target  string
+	nulls   int64 // of the ids in the file
 	receipt schemas.Receipt
 	drop    [][]bool  // by row group
 	since   [][]int64 // of the rows that are dropped, in order
@@ -65,7 +66,8 @@ func (t *Table) remove(ctx context.Context, u schemas.Unit, since Since, commit 
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
-	receipt.BytesAfter, receipt.Staged = info.Size(), removedNote(receipt.Removed, kept)
+	receipt.BytesAfter = info.Size()
+	receipt.Staged = taken{receipt.Removed, r.cells - c.cells, r.nulls - c.nulls}.note(kept)
 	if receipt.VersionAfter, err = versionOf(out); err != nil {
 		return schemas.Receipt{}, err
 	}
@@ -159,37 +161,46 @@ func (t *Table) judge(ctx context.Context, u schemas.Unit, since Since) (r *remo
 	}
 	c := &r.receipt
 	*c, _, _ = total(groups)
+	r.nulls = c.Nulls
 	c.Table, c.Unit = u.Table, u.Name
 	c.VersionBefore, c.VersionAfter, c.BytesBefore, c.BytesAfter = u.Version, u.Version, s.meta.Size, s.meta.Size
 	c.Changed, c.Removed = len(hits) > 0, c.NewlyFlagged
 	// What the run itself has taken out before belongs to what it has read.
-	before, err := removedBefore(u.Written)
+	before, err := takenBefore(u.Written)
 	if err != nil {
 		return nil, err
 	}
-	c.Rows, c.OptedOut, c.Flagged = c.Rows+before, c.OptedOut+before, c.Flagged+before
+	c.Rows, c.Nulls, c.OptedOut, c.Flagged = c.Rows+before.cells, c.Nulls+before.nulls, c.OptedOut+before.rows, c.Flagged+before.rows
 	c.Confirmed = c.Flagged // or remove fails
 	return r, nil
 }
 
-// removedNote is the Staged of a receipt: how many rows were taken out, and the
-// name of the file that keeps them.
-func removedNote(rows int64, file string) string {
-	if file == "" {
-		return fmt.Sprintf("removed %d", rows)
+// taken counts what was taken out of a unit. A row with a list has as many cells
+// as it has elements, or one that is NULL.
+type taken struct{ rows, cells, nulls int64 }
+
+const takenFormat = "removed %d rows with %d ids, %d NULL"
+
+// note is the Staged of a receipt; file is the name of the one that keeps the
+// rows, if any.
+func (t taken) note(file string) string {
+	note := fmt.Sprintf(takenFormat, t.rows, t.cells, t.nulls)
+	if file != "" {
+		note += ", to " + file
 	}
-	return fmt.Sprintf("removed %d to %s", rows, file)
+	return note
 }
 
-// removedBefore reads how many rows the run took out of a unit before.
-func removedBefore(written string) (rows int64, err error) {
+// takenBefore reads what the run took out of a unit before.
+func takenBefore(written string) (t taken, err error) {
 	if written == "" {
-		return 0, nil
+		return t, nil
 	}
-	if n, err := fmt.Sscanf(written, "removed %d", &rows); n != 1 || err != nil || rows < 0 {
-		return 0, schemas.Errorf(schemas.Integrity, "it is not known how many rows this run has removed before").WithHint("restore the workspace from a copy")
+	n, err := fmt.Sscanf(written, takenFormat, &t.rows, &t.cells, &t.nulls)
+	if n != 3 || err != nil || t.rows < 0 || t.nulls < 0 || t.cells < t.rows+t.nulls {
+		return taken{}, schemas.Errorf(schemas.Integrity, "it is not known how many rows this run has removed before").WithHint("restore the workspace from a copy")
 	}
-	return rows, nil
+	return t, nil
 }
 
 // untouched is the receipt of an act that has nothing to do in a unit.

@@ -237,7 +237,7 @@ func TestRemovalCopiesTheOtherRowGroups(t *testing.T) {
 	before := groupBytes(t, path)
 	tab := remover(t, path, "", durable.Disk{})
 	r, err := tab.Apply(context.Background(), planRun(t, tab, "r")[0], one(60), nothing)
-	if err != nil || r.Removed != 1 || r.Staged != "removed 1" {
+	if err != nil || r.Removed != 1 || r.Staged != "removed 1 rows with 1 ids, 0 NULL" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	after := groupBytes(t, path)

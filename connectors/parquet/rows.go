@@ -24,6 +24,8 @@ type cleaning struct {
 	drop [][]bool // rows that are left out, by row group
 
 	rows   int64    // that are kept
+	cells  int64    // of their ids, found by confirm
+	nulls  int64    // of these
 	digest []string // of what is kept of each column in the row groups that are encoded anew
 	schema string
 	groups []footer.Regrouped // of the new file
