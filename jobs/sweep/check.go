@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -211,7 +212,8 @@ func (c *checker) ask(ctx context.Context, n int64, digest string, ids []schemas
 // settle makes the receipt of a batch durable.
 func (c *checker) settle(n int64, digest string, ids []schemas.ID, answer schemas.Answer) error {
 	a := answered{
-		Batch: n, Count: len(ids), Digest: digest, First: ids[0][:], Last: ids[len(ids)-1][:],
+		Batch: n, Count: len(ids), Digest: digest,
+		First: bytes.Clone(ids[0][:]), Last: bytes.Clone(ids[len(ids)-1][:]), // or the receipt would keep all ids in memory
 		AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut,
 	}
 	for _, x := range answer.Rejected {
