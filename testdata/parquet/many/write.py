@@ -322,7 +322,7 @@ def specials(rng, ids, path):
     pq.write_table(nothing, path("all-null"), row_group_size=200, write_page_index=True)
     pq.write_table(pa.table({"euid": cells(50)["euid"]}), path("ids-alone"))
     odd = cells(100)
-    pq.write_table(odd.append_column("euid ", odd["row_id"]).append_column("EUID", odd["row_id"]).append_column("", odd["row_id"]), path("odd-names"))
+    pq.write_table(odd.append_column("euid ", odd["row_id"]).append_column("euid.", odd["row_id"]).append_column("", odd["row_id"]), path("odd-names"))
     frame = cells(200).append_column("x", pa.array([i / 3 for i in range(200)])).to_pandas()
     frame.to_parquet(path("pandas-index"))
     frame.set_index("row_id", drop=False).rename_axis("key").to_parquet(path("pandas-named-index"), compression="gzip")
