@@ -17,6 +17,7 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 
+	"optsweep/connectors/parquet"
 	"optsweep/schemas"
 )
 
@@ -183,6 +184,53 @@ func BenchmarkScan(b *testing.B) {
 				}
 			}
 			b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds()/1e6, "M-ids/s")
+		})
+	}
+}
+
+// BenchmarkRemove takes the rows of some ids out of a file of 37 columns, all of
+// whose row groups are encoded anew: once with a quarantine (remove) and once
+// into a copy (clean).
+//
+//	go test -run xxx -bench Remove -benchtime 3x ./connectors/parquet
+func BenchmarkRemove(b *testing.B) {
+	for codecName, codec := range map[string]compress.Compression{"zstd": compress.Codecs.Zstd, "snappy": compress.Codecs.Snappy} {
+		dir := b.TempDir()
+		original, path := filepath.Join(dir, "original.parquet"), filepath.Join(dir, "x.parquet")
+		const rows = 240_000
+		shape{groups: []int{rows / 2, rows / 2}, nulls: 50, distinct: rows, extra: 35, props: []pq.WriterProperty{
+			pq.WithCompression(codec), pq.WithDictionaryFor("euid", false),
+		}}.write(b, original)
+		few := func(cell []byte) (int64, bool) {
+			return 1_700_000_000_000, len(cell) == 44 && cell[0] == 'A' && cell[1] < 'Q' // about 1 in 250
+		}
+		run := func(name string, do func(b *testing.B, tab *parquet.Table, u schemas.Unit)) {
+			b.Run(name+"/"+codecName, func(b *testing.B) {
+				copies := time.Duration(0)
+				for b.Loop() {
+					start := time.Now()
+					copyFile(b, original, path, true)
+					tab, err := parquet.New(parquet.Options{Table: "t", Path: path, IDColumn: "euid", Mode: parquet.Remove, Removed: filepath.Join(dir, "removed")})
+					if err != nil {
+						b.Fatal(err)
+					}
+					copies += time.Since(start)
+					do(b, tab, plan(b, tab)[0])
+				}
+				b.ReportMetric(rows*float64(b.N)/(b.Elapsed()-copies).Seconds(), "rows/s")
+			})
+		}
+		run("remove", func(b *testing.B, tab *parquet.Table, u schemas.Unit) {
+			if r, err := tab.Apply(context.Background(), u, few, nothing); err != nil || r.Removed == 0 {
+				b.Fatal(err)
+			}
+		})
+		run("clean", func(b *testing.B, tab *parquet.Table, u schemas.Unit) {
+			c, err := tab.Clean(context.Background(), u, few, filepath.Join(dir, "clean.parquet"))
+			if err != nil || c.Removed == 0 {
+				b.Fatal(err)
+			}
+			c.Discard()
 		})
 	}
 }

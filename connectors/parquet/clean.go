@@ -69,7 +69,7 @@ func (t *Table) Clean(ctx context.Context, u schemas.Unit, since Since, path str
 			out.Discard()
 		}
 	}()
-	c := cleaning{ctx: ctx, drop: drop}
+	c := cleaning{ctx: ctx, workers: t.Workers, drop: drop}
 	if err := c.write(s, out); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package parquet
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -43,6 +44,10 @@ const noList = "none"
 func errNoList(path string) *schemas.Error {
 	return schemas.Errorf(schemas.Failed, "%s is no suppression list of this table", path).
 		WithHint("name another file with write.path; this one stays as it is")
+}
+
+func errDamagedList(path string) *schemas.Error {
+	return schemas.Errorf(schemas.Failed, "%s is damaged", path).WithHint("restore it from a copy, or remove it: the next run makes it anew")
 }
 
 // listSchema is that of a list.
@@ -95,7 +100,7 @@ func newListReader(f *os.File, path, table string) (r *listReader, err error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := file.NewParquetReader(io.NewSectionReader(f, 0, info.Size()))
+	in, err := openArrow(f, info.Size())
 	if err != nil {
 		return nil, errNoList(path)
 	}
@@ -138,7 +143,7 @@ func (r *listReader) read() (e entry, err error) {
 func (r *listReader) group() (err error) {
 	defer func() {
 		if recover() != nil {
-			err = schemas.Errorf(schemas.Failed, "%s is damaged", r.file.Name()).WithHint("restore it from a copy, or remove it: the next run makes it anew")
+			err = errDamagedList(r.file.Name())
 		}
 	}()
 	g := r.in.RowGroup(r.next)
@@ -152,27 +157,33 @@ func (r *listReader) group() (err error) {
 		func(e *entry, _ []byte, ms int64) { e.checked = ms },
 		func(e *entry, b []byte, _ int64) { e.run = string(b) },
 	} {
-		column, err := g.Column(i)
+		p, err := newPageReader(r.in, r.next, i)
 		if err != nil {
 			return err
 		}
-		switch c := column.(type) {
-		case *file.ByteArrayColumnChunkReader:
-			values, _, _, err := typed[parquet.ByteArray]{column: c.Descriptor(), read: c.ReadBatch, readErr: c.Err, clone: cloneBytes[parquet.ByteArray]}.all(n)
-			if err != nil {
-				return err
-			}
-			for row, v := range values {
-				set(&r.rows[row], v, 0)
-			}
-		case *file.Int64ColumnChunkReader:
-			values, _, _, err := typed[int64]{column: c.Descriptor(), read: c.ReadBatch, readErr: c.Err}.all(n)
-			if err != nil {
-				return err
-			}
-			for row, ms := range values {
-				set(&r.rows[row], nil, ms)
-			}
+		if p.meta.NumValues() != n {
+			return errDamagedList(r.file.Name())
+		}
+		row := 0
+		if p.column.PhysicalType() == parquet.Types.Int64 {
+			err = eachPage(context.Background(), p, func(p page[int64]) error {
+				for _, ms := range p.values {
+					set(&r.rows[row], nil, ms)
+					row++
+				}
+				return nil
+			})
+		} else {
+			err = eachPage(context.Background(), p, func(p page[parquet.ByteArray]) error {
+				for _, v := range p.values {
+					set(&r.rows[row], v, 0)
+					row++
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (t *Table) remove(ctx context.Context, u schemas.Unit, since Since, commit 
 		return schemas.Receipt{}, writeError(err)
 	}
 	defer out.Discard()
-	c := cleaning{ctx: ctx, drop: r.drop}
+	c := cleaning{ctx: ctx, workers: t.Workers, drop: r.drop}
 	if err := c.write(r.source, out); err != nil {
 		return schemas.Receipt{}, asWriteError(err)
 	}
@@ -93,7 +93,7 @@ func (t *Table) previewRemoval(ctx context.Context, u schemas.Unit, since Since)
 	defer r.close()
 	if receipt := &r.receipt; receipt.Changed {
 		size := &discard{}
-		c := cleaning{ctx: ctx, drop: r.drop}
+		c := cleaning{ctx: ctx, workers: t.Workers, drop: r.drop}
 		if err := c.write(r.source, size); err != nil {
 			return schemas.Receipt{}, err
 		}

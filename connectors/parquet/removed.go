@@ -4,14 +4,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"io"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/schema"
@@ -37,7 +37,7 @@ func (t *Table) quarantine(ctx context.Context, u schemas.Unit, r *removal) (nam
 			err = errCannotCarry("its pages")
 		}
 	}()
-	in, err := file.NewParquetReader(io.NewSectionReader(r.file, 0, r.info.Size()))
+	in, err := openArrow(r.file, r.info.Size())
 	if err != nil {
 		return "", err
 	}
@@ -57,7 +57,7 @@ func (t *Table) quarantine(ctx context.Context, u schemas.Unit, r *removal) (nam
 		return "", writeError(err)
 	}
 	defer out.Discard()
-	q := quarantining{cleaning: cleaning{ctx: ctx, drop: inverted(r.drop)}, since: r.since, run: runOf(u), root: root}
+	q := quarantining{cleaning: cleaning{ctx: ctx, workers: t.Workers, drop: inverted(r.drop)}, since: r.since, run: runOf(u), root: root}
 	if err := q.write(in, out); err != nil {
 		return "", asWriteError(err)
 	}
@@ -133,55 +133,51 @@ func (q *quarantining) write(in *file.Reader, out io.Writer) error {
 		return err
 	}
 	buf := bufio.NewWriterSize(out, 1<<20)
-	w := file.NewParquetWriter(buf, q.root, file.WithWriterProps(props))
-	q.schema = w.Schema.String()
-	sums := newSums(w.Schema.NumColumns())
+	e, err := newEncoder(buf, q.root, props, q.workers)
+	if err != nil {
+		return err
+	}
+	q.schema = e.schema.String()
+	sums := newSums(e.schema.NumColumns())
 	own := len(sums) - 2
 	for n, g := range hit {
 		q.anew = append(q.anew, n)
 		q.rows += int64(len(q.since[g]))
-		to := w.AppendRowGroup()
-		if err := q.copyColumns(in, g, sums[:own], to); err != nil {
-			return err
-		}
-		if err := q.writeOwn(q.since[g], sums[own:], to); err != nil {
-			return err
-		}
-		if err := to.Close(); err != nil {
+		columns := append(q.columns(in, g, sums[:own]), q.own(q.since[g], sums[own:])...)
+		if err := e.group(q.ctx, int64(len(q.since[g])), columns); err != nil {
 			return err
 		}
 	}
-	if err := w.FlushWithFooter(); err != nil {
+	if err := e.finish(); err != nil {
 		return err
 	}
 	q.digest = sums.digests()
 	return buf.Flush()
 }
 
-// writeOwn writes the two columns of the quarantine itself.
-func (q *quarantining) writeOwn(since []int64, own sums, to file.SerialRowGroupWriter) error {
-	runs := make([]parquet.ByteArray, len(since))
-	for i, ms := range since {
-		runs[i] = parquet.ByteArray(q.run)
-		own[0].Write(binary.LittleEndian.AppendUint64(nil, uint64(ms)))
-		own[1].Write(sizedBytes(nil, runs[i]))
+// own writes the two columns of the quarantine itself.
+func (q *quarantining) own(since []int64, own sums) []writeColumn {
+	return []writeColumn{
+		func(_ context.Context, out file.ColumnChunkWriter) error {
+			addFixed(arrow.Int64Traits.CastToBytes)(own[0], since)
+			return write(out, since)
+		},
+		func(_ context.Context, out file.ColumnChunkWriter) error {
+			runs := slices.Repeat([]parquet.ByteArray{parquet.ByteArray(q.run)}, len(since))
+			addSized(own[1], runs)
+			return write(out, runs)
+		},
 	}
-	for range own {
-		column, err := to.NextColumn()
-		if err != nil {
-			return err
-		}
-		switch w := column.(type) {
-		case *file.Int64ColumnChunkWriter:
-			_, err = w.WriteBatch(since, nil, nil)
-		case *file.ByteArrayColumnChunkWriter:
-			_, err = w.WriteBatch(runs, nil, nil)
-		}
-		if err := errors.Join(err, column.Close()); err != nil {
-			return err
-		}
+}
+
+// write writes values of a column that has no NULLs.
+func write[T any](out file.ColumnChunkWriter, values []T) error {
+	w, ok := out.(batchWriter[T])
+	if !ok {
+		return errCannotCarry("the type of column " + out.Descr().Path())
 	}
-	return nil
+	_, err := w.WriteBatch(values, nil, nil)
+	return err
 }
 
 // confirm reads the file back.
@@ -190,7 +186,7 @@ func (q *quarantining) confirm(f *durable.File) error {
 	if err != nil {
 		return err
 	}
-	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, info.Size()))
+	r, err := openArrow(f, info.Size())
 	if err != nil {
 		return err
 	}
@@ -201,5 +197,5 @@ func (q *quarantining) confirm(f *durable.File) error {
 	case r.NumRows() != q.rows || r.NumRowGroups() != len(q.anew):
 		return errUnconfirmed()
 	}
-	return confirmColumns(q.ctx, r, q.anew, q.digest)
+	return confirmColumns(q.ctx, r, q.anew, q.digest, q.workers)
 }

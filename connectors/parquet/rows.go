@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/metadata"
 	"github.com/apache/arrow/go/v17/parquet/schema"
+	"golang.org/x/sync/errgroup"
 
 	"optsweep/connectors/parquet/footer"
 	"optsweep/schemas"
@@ -20,8 +21,9 @@ import (
 
 // cleaning is the making of a file that has some of the rows of another.
 type cleaning struct {
-	ctx  context.Context
-	drop [][]bool // rows that are left out, by row group
+	ctx     context.Context
+	workers int      // columns treated at a time
+	drop    [][]bool // rows that are left out, by row group
 
 	rows   int64    // that are kept
 	cells  int64    // of their ids, found by confirm
@@ -45,7 +47,7 @@ func (c *cleaning) write(s *source, out io.Writer) (err error) {
 			err = errCannotCarry("its pages")
 		}
 	}()
-	r, err := file.NewParquetReader(io.NewSectionReader(s.file, 0, s.info.Size()))
+	r, err := openArrow(s.file, s.info.Size())
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func (c *cleaning) write(s *source, out io.Writer) (err error) {
 			next, err = c.copyGroup(s, g, to)
 		} else {
 			c.anew = append(c.anew, len(c.groups))
-			next, err = c.encodeGroup(r, g, sums, to)
+			next, err = c.encodeGroup(r, g, kept, sums, to)
 		}
 		if err != nil {
 			return err
@@ -133,23 +135,22 @@ func (c *cleaning) copyGroup(s *source, g int, to *counter) (footer.Regrouped, e
 
 // encodeGroup encodes what is kept of a row group: arrow writes it as a file of
 // its own, of which the pages are taken and the footer is read.
-func (c *cleaning) encodeGroup(r *file.Reader, g int, all sums, to *counter) (footer.Regrouped, error) {
+func (c *cleaning) encodeGroup(r *file.Reader, g int, kept int64, all sums, to *counter) (footer.Regrouped, error) {
 	next := footer.Regrouped{Old: g}
 	props, err := properties(r, g)
 	if err != nil {
 		return next, err
 	}
 	start, sink := to.n, &groupSink{to: to}
-	w := file.NewParquetWriter(sink, r.MetaData().Schema.Root(), file.WithWriterProps(props))
-	group := w.AppendRowGroup()
-	if err := c.copyColumns(r, g, all, group); err != nil {
+	e, err := newEncoder(sink, r.MetaData().Schema.Root(), props, c.workers)
+	if err != nil {
 		return next, err
 	}
-	if err := group.Close(); err != nil {
+	if err := e.group(c.ctx, kept, c.columns(r, g, all)); err != nil {
 		return next, err
 	}
 	sink.footer = true
-	if err := w.FlushWithFooter(); err != nil {
+	if err := e.finish(); err != nil {
 		return next, err
 	}
 	if next.From, err = footer.Read(sink, sink.n); err != nil {
@@ -162,24 +163,15 @@ func (c *cleaning) encodeGroup(r *file.Reader, g int, all sums, to *counter) (fo
 	return next, err
 }
 
-// copyColumns copies what is kept of a row group.
-func (c *cleaning) copyColumns(r *file.Reader, g int, all sums, to file.SerialRowGroupWriter) error {
-	for i := range r.MetaData().Schema.NumColumns() {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		column, err := to.NextColumn()
-		if err != nil {
-			return err
-		}
-		if err := copyColumn(r.RowGroup(g), i, c.drop[g], all[i], column); err != nil {
-			return err
-		}
-		if err := column.Close(); err != nil {
-			return err
+// columns copy what is kept of a row group, each one column.
+func (c *cleaning) columns(r *file.Reader, g int, all sums) []writeColumn {
+	columns := make([]writeColumn, r.MetaData().Schema.NumColumns())
+	for i := range columns {
+		columns[i] = func(ctx context.Context, out file.ColumnChunkWriter) error {
+			return copyColumn(ctx, r, g, i, c.drop[g], all[i], out)
 		}
 	}
-	return nil
+	return columns
 }
 
 // groupSink takes a file of one row group apart: what lies between the magic and
@@ -283,7 +275,7 @@ func (c *cleaning) confirm(t *Table, s *source, f *durable.File, since Since) (e
 	if err := c.confirmSame(s.file, f); err != nil {
 		return err
 	}
-	r, err := file.NewParquetReader(io.NewSectionReader(f, 0, info.Size()))
+	r, err := openArrow(f, info.Size())
 	if err != nil {
 		return err
 	}
@@ -294,7 +286,7 @@ func (c *cleaning) confirm(t *Table, s *source, f *durable.File, since Since) (e
 	if sc.String() != c.schema {
 		return errCannotCarry("its schema")
 	}
-	return confirmColumns(c.ctx, r, c.anew, c.digest)
+	return confirmColumns(c.ctx, r, c.anew, c.digest, c.workers)
 }
 
 // confirmSame compares what was copied as it is, at the places that the new
@@ -357,17 +349,27 @@ func (c *cleaning) equal(before, after io.ReaderAt, p sameBytes) error {
 }
 
 // confirmColumns compares the columns of some row groups with their digests.
-func confirmColumns(ctx context.Context, r *file.Reader, groups []int, digests []string) error {
+func confirmColumns(ctx context.Context, r *file.Reader, groups []int, digests []string, workers int) error {
 	sums := newSums(len(digests))
-	for _, g := range groups {
-		for i := range digests {
-			if err := ctx.Err(); err != nil {
-				return err
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(workers)
+	for i := range digests {
+		work.Go(func() (err error) {
+			defer func() {
+				if recover() != nil {
+					err = errUnconfirmed()
+				}
+			}()
+			for _, g := range groups {
+				if err := copyColumn(ctx, r, g, i, nil, sums[i], nil); err != nil {
+					return err
+				}
 			}
-			if err := copyColumn(r.RowGroup(g), i, nil, sums[i], nil); err != nil {
-				return err
-			}
-		}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return err
 	}
 	for i, digest := range sums.digests() {
 		if digest != digests[i] {
