@@ -55,7 +55,7 @@ type writeColumn func(ctx context.Context, out file.ColumnChunkWriter) error
 // are encoded at a time, in memory; they get into the file in their order, so
 // that it does not depend on the workers.
 func (e *encoder) group(ctx context.Context, rows int64, columns []writeColumn) error {
-	meta, start := e.meta.AppendRowGroup(), e.out.n
+	meta, size := e.meta.AppendRowGroup(), int64(0)
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(e.workers)
 	turn := make(chan struct{})
@@ -71,7 +71,9 @@ func (e *encoder) group(ctx context.Context, rows int64, columns []writeColumn) 
 				}
 			}()
 			path := chunk.Descr().Path()
-			pages, err := file.NewPageWriter(e.out, e.props.CompressionFor(path), e.props.CompressionLevelFor(path), chunk, e.groups, int16(i), e.props.Allocator(), true, nil, nil)
+			const inMemory = true // until it is closed
+			pages, err := file.NewPageWriter(e.out, e.props.CompressionFor(path), e.props.CompressionLevelFor(path),
+				chunk, e.groups, int16(i), e.props.Allocator(), inMemory, nil, nil)
 			if err != nil {
 				return err
 			}
@@ -90,6 +92,7 @@ func (e *encoder) group(ctx context.Context, rows int64, columns []writeColumn) 
 			if err := out.Close(); err != nil {
 				return err
 			}
+			size += out.TotalBytesWritten() // one column after the other gets here
 			close(next)
 			return nil
 		})
@@ -98,7 +101,7 @@ func (e *encoder) group(ctx context.Context, rows int64, columns []writeColumn) 
 		return err
 	}
 	meta.SetNumRows(int(rows))
-	if err := meta.Finish(e.out.n-start, e.groups); err != nil {
+	if err := meta.Finish(size, e.groups); err != nil {
 		return err
 	}
 	e.groups++

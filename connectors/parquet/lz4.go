@@ -13,9 +13,15 @@ import (
 const lz4RawCodec = compress.Compression(7)
 
 // RegisterCodecs teaches arrow the codec LZ4_RAW, which copies without some rows
-// need. It is for the start of the process: arrow keeps its codecs in a map that
-// has no lock. Without it, such files are refused.
-func RegisterCodecs() { compress.RegisterCodec(lz4RawCodec, lz4Raw{}) }
+// need, and a faster way to write ZSTD. It is for the start of the process: arrow
+// keeps its codecs in a map that has no lock. Without it, files in LZ4_RAW are
+// refused.
+func RegisterCodecs() {
+	compress.RegisterCodec(lz4RawCodec, lz4Raw{})
+	if z, err := newSharedZstd(); err == nil { // or arrow's own does it
+		compress.RegisterCodec(compress.Codecs.Zstd, z)
+	}
+}
 
 // lz4Raw compresses pages as LZ4 blocks. Arrow compresses and decompresses whole
 // pages only.

@@ -109,7 +109,7 @@ func eachPage[T any](ctx context.Context, p *pageReader, do func(page[T]) error)
 		buf = buf.sized(int(n), p.column)
 		total, read, err := r.ReadBatch(n, buf.values, buf.def, buf.rep)
 		if err != nil {
-			return err
+			return schemas.Errorf(schemas.Failed, "column %q cannot be read: %w", p.column.Path(), err).WithHint("nothing was written; the file is damaged")
 		}
 		if total != n {
 			return errCannotCarry("the encoding of column " + p.column.Path())

@@ -32,7 +32,11 @@ func TestMain(m *testing.M) {
 // remover is a table in mode remove; its quarantine is the folder removed.
 func remover(t testing.TB, path, removed string, disk durable.Disk) *parquet.Table {
 	t.Helper()
-	tab, err := parquet.New(parquet.Options{Table: "t", Path: path, IDColumn: "euid", Mode: parquet.Remove, Removed: removed, Disk: disk})
+	o := parquet.Options{Table: "t", Path: path, IDColumn: "euid", Mode: parquet.Remove, Removed: removed, Disk: disk}
+	if disk.Fault != nil {
+		o.Workers = 1 // steps come in one order
+	}
+	tab, err := parquet.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 
@@ -362,7 +363,10 @@ func confirmColumns(ctx context.Context, r *file.Reader, groups []int, digests [
 			}()
 			for _, g := range groups {
 				if err := copyColumn(ctx, r, g, i, nil, sums[i], nil); err != nil {
-					return err
+					if ctx.Err() != nil {
+						return ctx.Err()
+					}
+					return errors.Join(errUnconfirmed(), err)
 				}
 			}
 			return nil
