@@ -37,7 +37,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -361,26 +360,11 @@ func endGroup(group int) {
 
 // Everything that the documents tell people to type works.
 func TestDocuments(t *testing.T) {
-	var files []string
-	if err := filepath.WalkDir(moduleRoot, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata"):
-			return filepath.SkipDir
-		case strings.HasSuffix(path, ".md"):
-			files = append(files, path)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
 	validate := jobSchema(t)
 	ran := 0
-	for _, path := range files {
-		name := strings.TrimPrefix(filepath.ToSlash(path), moduleRoot+"/")
+	for _, name := range documents(t) {
 		t.Run(name, func(t *testing.T) {
-			data, err := os.ReadFile(path)
+			data, err := os.ReadFile(filepath.Join(moduleRoot, name))
 			if err != nil {
 				t.Fatal(err)
 			}
