@@ -60,6 +60,10 @@ func shellWords(script string) [][]string {
 		case strings.IndexByte("\n;&|()", c) >= 0:
 			endCommand()
 		case c == '<' || c == '>':
+			if strings.Trim(word.String(), "0123456789") == "" {
+				word.Reset() // the file descriptor in front of a redirection
+				inWord = false
+			}
 			endWord()
 			skipNext = true // the file of a redirection
 		default:
@@ -72,8 +76,8 @@ func shellWords(script string) [][]string {
 }
 
 func TestShellWords(t *testing.T) {
-	got := fmt.Sprintf("%q", shellWords("a 'b c' \"d\" # e\nf \\\n  --g=h && i < j | k > l m; source <(n o)"))
-	if want := `[["a" "b c" "d"] ["f" "--g=h"] ["i"] ["k" "m"] ["source"] ["n" "o"]]`; got != want {
+	got := fmt.Sprintf("%q", shellWords("a 'b c' \"d\" # e\nf \\\n  --g=h && i < j | k > l m 2> n; source <(o p)"))
+	if want := `[["a" "b c" "d"] ["f" "--g=h"] ["i"] ["k" "m"] ["source"] ["o" "p"]]`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -285,7 +285,7 @@ func (v Verdict) Err() error {
 	}
 	hint := "check it with: optsweep run; or only ask about what is not known: optsweep gate --ask"
 	if breaches {
-		hint = "flag the rows with: optsweep run; or leave them out of a copy: optsweep gate --clean OUT"
+		hint = "flag the rows of a table with: optsweep run; leave those of a file out of a copy with: optsweep gate FILE --clean OUT"
 	}
 	return schemas.Errorf(schemas.Gate, "the gate is not met: %s", strings.Join(why, "; ")).WithHint("%s", hint)
 }

@@ -66,7 +66,8 @@ type Workspace struct {
 // CreateWorkspace makes a workspace in dir, which may exist but must hold none.
 func CreateWorkspace(disk durable.Disk, dir string, now func() time.Time) error {
 	if _, err := os.Stat(filepath.Join(dir, workspaceFile)); err == nil {
-		return schemas.Errorf(schemas.Usage, "%s is a workspace already", dir)
+		return schemas.Errorf(schemas.Usage, "%s is a workspace already", dir).
+			WithHint("it was left as it is; nothing has to be made, go on with: optsweep run --dry-run")
 	}
 	if err := disk.MkdirAll(filepath.Join(dir, runsDir), 0o700); err != nil {
 		return err

@@ -45,7 +45,7 @@ func (a *app) initCommand() *cobra.Command {
 			fmt.Fprintf(a.Stdout, "made the workspace %s\n", job.Workspace)
 			fmt.Fprintf(a.Stdout, "its evidence packs are signed with key %s\n", signing.Show(signer))
 			if wrote {
-				fmt.Fprintf(a.Stdout, "next: edit %s, then: optsweep validate; optsweep run --dry-run; optsweep run\n", a.config)
+				fmt.Fprintf(a.Stdout, "next: edit %s, then: optsweep validate; optsweep doctor; optsweep run --dry-run; optsweep run\n", a.config)
 			}
 			return nil
 		},
