@@ -2,11 +2,13 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,58 @@ func TestAppendedEventsAreReadBackInOrder(t *testing.T) {
 	}
 	if end.Seq != 3 || end.Torn {
 		t.Fatalf("end %+v", end)
+	}
+}
+
+// A line is the JSON that encoding/json makes of it, whatever the event holds.
+func TestLinesAreJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	c, err := Create(durable.Disk{}, path, clock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var want []byte
+	for _, run := range []string{"", "<run>,\"data\":&"} {
+		for _, data := range []any{nil, 1, note{"<b> & \u2028 \",\"event\":"}, []byte("bytes"), map[string]any{"data": map[string]any{"data": nil}}, struct{}{}} {
+			e, err := c.Append(run, "note_x", data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := json.Marshal(line{Hash: hashOf(body), Event: body})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(append(want, l...), '\n')
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got\n%s, %v, want\n%s", got, err, want)
+	}
+}
+
+// However an event is spelled, it is read as encoding/json reads it.
+func TestEventsAreReadAsJSON(t *testing.T) {
+	for _, text := range []string{
+		`{"seq":1,"time":"2026-01-02T03:04:05Z","type":"t","prev":"p","data":{"a":1}}`,
+		`{"seq":1,"time":"2026-01-02T03:04:05Z","type":"t","prev":"p"}`,
+		`{"seq":1,"time":"2026-01-02T03:04:05Z","type":"t","data":{"a":1},"prev":"p"}`,
+		`{"seq":1,"time":"2026-01-02T03:04:05Z","type":"t","prev":"p","data":{"a":1},"data":{"a":2}}`,
+		`{"seq":1,"x":{"y":1,"data":2},"type":"t"}`,
+		`{"seq":1,"run":"\",\"data\":","type":"t","data":"\",\"data\":"}`,
+		`{"seq":1,"data":{"a":1},"type":"other","data":}`,
+		`{"seq":1,"data":{"a":1}`, `{"seq":1,"data":`, `{"seq":"1","data":{}}`, `,"data":{}}`, `{`, ``,
+	} {
+		var want schemas.Event
+		wantErr := json.Unmarshal([]byte(text), &want)
+		got, err := parseEvent([]byte(text))
+		if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v, want %+v, %v", text, got, err, want, wantErr)
+		}
 	}
 }
 

@@ -53,9 +53,12 @@ func findBeginning(name string, r io.Reader) (b beginning, err error) {
 		if n > 1 && !bytes.Contains(raw, []byte(cutMark)) {
 			continue
 		}
-		var l line
-		var e schemas.Event
-		if json.Unmarshal(raw, &l) != nil || json.Unmarshal(l.Event, &e) != nil {
+		_, body, ok := cutLine(raw)
+		if !ok {
+			continue
+		}
+		e, err := parseEvent(body)
+		if err != nil {
 			continue
 		}
 		if n == 1 && e.Seq > 1 {

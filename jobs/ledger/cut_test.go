@@ -157,6 +157,12 @@ func TestCutThatMayNotHappen(t *testing.T) {
 	}
 }
 
+// line is the envelope of an event on disk.
+type line struct {
+	Hash  string          `json:"hash"`
+	Event json.RawMessage `json:"event"`
+}
+
 // forge appends a line with a correct hash.
 func forge(t testing.TB, l [][]byte, typ schemas.EventType, run string, data any) [][]byte {
 	t.Helper()

@@ -137,26 +137,46 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
+// parseLine takes a line apart. It is the only spelling of itself, since the
+// hash is that of every byte of the event and the envelope is always the same.
 func parseLine(raw []byte, before Head) (Line, error) {
-	var l line
-	if err := json.Unmarshal(raw, &l); err != nil {
+	hash, event, ok := cutLine(raw)
+	if !ok {
 		return Line{}, errors.New("not a line of a ledger")
 	}
-	// The line must be the only spelling of itself, or two logs with different
-	// bytes could carry the same hashes.
-	again, err := json.Marshal(l)
-	if err != nil || !bytes.Equal(append(again, '\n'), raw) {
-		return Line{}, errors.New("not a line of a ledger")
-	}
-	if hashOf(l.Event) != l.Hash {
+	l := Line{Hash: hashOf(event), Raw: raw}
+	if l.Hash != string(hash) {
 		return Line{}, errors.New("the hash does not fit the event")
 	}
-	var e schemas.Event
-	if err := json.Unmarshal(l.Event, &e); err != nil {
+	e, err := parseEvent(event)
+	if err != nil {
 		return Line{}, errors.New("not an event")
 	}
+	l.Event = e
 	if e.Seq != before.Seq+1 || e.Prev != before.Hash {
 		return Line{}, fmt.Errorf("event %d does not follow event %d", e.Seq, before.Seq)
 	}
-	return Line{Event: e, Hash: l.Hash, Raw: raw}, nil
+	return l, nil
+}
+
+// cutLine gives the hash and the event of a line.
+func cutLine(raw []byte) (hash, event []byte, ok bool) {
+	raw, begins := bytes.CutPrefix(raw, []byte(lineStart))
+	raw, ends := bytes.CutSuffix(raw, []byte(lineEnd))
+	hash, event, ok = bytes.Cut(raw, []byte(lineMiddle))
+	return hash, event, begins && ends && ok
+}
+
+// parseEvent reads an event. Its data, if that is the last field as in what
+// Append writes, is looked at once and not copied.
+func parseEvent(event []byte) (e schemas.Event, err error) {
+	head, data, ok := bytes.Cut(event, []byte(dataKey))
+	data, ends := bytes.CutSuffix(data, []byte("}"))
+	if ok && ends && json.Valid(data) && json.Unmarshal(append(bytes.Clone(head), '}'), &e) == nil {
+		e.Data = data
+		return e, nil
+	}
+	e = schemas.Event{}
+	err = json.Unmarshal(event, &e)
+	return e, err
 }
