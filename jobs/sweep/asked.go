@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"optsweep/jobs/idset"
 	"optsweep/schemas"
@@ -31,8 +32,8 @@ func ReadAskedBatch(e schemas.Event) (AskedBatch, error) {
 		return AskedBatch{}, fmt.Errorf("event %d holds no batch", e.Seq)
 	}
 	b := AskedBatch{
-		Batch: Batch{Batch: a.Batch, Count: a.Count, Digest: a.Digest, AsOfMS: a.AsOfMS, OptedOut: len(a.OptedOut), Rejected: len(a.Rejected)},
-		First: schemas.ID(a.First), Last: schemas.ID(a.Last), OptedOut: a.OptedOut, Rejected: map[string]schemas.Reason{},
+		Batch: Batch{Batch: a.Batch, Count: a.Count, Digest: a.Digest, AsOfMS: a.AsOfMS, OptedOut: a.OptedOut.count(), Rejected: len(a.Rejected)},
+		First: schemas.ID(a.First), Last: schemas.ID(a.Last), OptedOut: slices.Collect(a.OptedOut.all()), Rejected: map[string]schemas.Reason{},
 	}
 	for _, x := range a.Rejected {
 		b.Rejected[x.Pseudonym] = x.Reason

@@ -9,8 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,6 +31,8 @@ type answered struct {
 	AsOfMS   int64      `json:"as_of_ms"`
 	OptedOut optOuts    `json:"opted_out,omitempty"`
 	Rejected []rejected `json:"rejected,omitempty"`
+
+	at time.Time // of the event
 }
 
 type rejected struct {
@@ -36,33 +41,31 @@ type rejected struct {
 	Reason    schemas.Reason `json:"reason"`
 }
 
-// optOuts is stored as base64 of 41-byte records: the id, then the time in
-// Unix ms, big endian.
-type optOuts []schemas.OptOut
+// optOuts are records of 41 bytes: an id, then the time in Unix ms, big endian.
+type optOuts []byte
 
 const optOutSize = schemas.IDSize + 8
 
-func (o optOuts) MarshalJSON() ([]byte, error) {
-	raw := make([]byte, 0, len(o)*optOutSize)
-	for _, e := range o {
-		raw = append(raw, e.ID[:]...)
-		raw = binary.BigEndian.AppendUint64(raw, uint64(e.SinceMS))
+func newOptOuts(all []schemas.OptOut) optOuts {
+	o := make(optOuts, 0, len(all)*optOutSize)
+	for i := range all {
+		o = append(o, all[i].ID[:]...)
+		o = binary.BigEndian.AppendUint64(o, uint64(all[i].SinceMS))
 	}
-	return json.Marshal(raw)
+	return o
 }
 
-func (o *optOuts) UnmarshalJSON(data []byte) error {
-	var raw []byte
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return err
+func (o optOuts) count() int { return len(o) / optOutSize }
+
+// all gives each.
+func (o optOuts) all() iter.Seq[schemas.OptOut] {
+	return func(yield func(schemas.OptOut) bool) {
+		for ; len(o) > 0; o = o[optOutSize:] {
+			if !yield(schemas.OptOut{ID: schemas.ID(o), SinceMS: int64(binary.BigEndian.Uint64(o[schemas.IDSize:]))}) {
+				return
+			}
+		}
 	}
-	if len(raw)%optOutSize != 0 {
-		return errors.New("opted-out ids: not whole records")
-	}
-	for rec := range slices.Chunk(raw, optOutSize) {
-		*o = append(*o, schemas.OptOut{ID: schemas.ID(rec[:schemas.IDSize]), SinceMS: int64(binary.BigEndian.Uint64(rec[schemas.IDSize:]))})
-	}
-	return nil
 }
 
 // check asks about every id that is not known as opted out yet. Batches follow
@@ -107,8 +110,24 @@ func (r *run) check(ctx context.Context) error {
 	if err := r.checkVerdicts(result); err != nil {
 		return err
 	}
+	r.keepAnswers(c.done, result.OptedOut)
 	r.checked = &result
 	return r.append(schemas.EventChecked, result)
+}
+
+// keptOptOuts is how many new opt-outs are kept in memory after the check: 41 MB.
+const keptOptOuts = 1_000_000
+
+// keepAnswers spares the later phases reading the journal again, unless it holds
+// so much that there would be less memory for them.
+func (r *run) keepAnswers(done map[int64]answered, optedOut int64) {
+	if optedOut > keptOptOuts {
+		return
+	}
+	r.answers = make([]answered, 0, len(done))
+	for _, n := range slices.Sorted(maps.Keys(done)) {
+		r.answers = append(r.answers, done[n])
+	}
 }
 
 // checker asks batches and keeps their receipts.
@@ -127,7 +146,10 @@ func (c *checker) load(e schemas.Event) error {
 }
 
 func decodeAnswered(e schemas.Event) (a answered, err error) {
-	err = json.Unmarshal(e.Data, &a)
+	if err = json.Unmarshal(e.Data, &a); err == nil && len(a.OptedOut)%optOutSize != 0 {
+		err = errors.New("opted-out ids: not whole records")
+	}
+	a.at = e.Time
 	return a, err
 }
 
@@ -164,12 +186,11 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 			break
 		}
 		result.Asked += int64(len(ids))
-		digest := digestOf(ids)
 		c.mu.Lock()
 		a, ok := c.done[n]
 		c.mu.Unlock()
 		if ok {
-			if a.Digest != digest || a.Count != len(ids) {
+			if a.Digest != digestOf(ids) || a.Count != len(ids) {
 				readErr = schemas.Errorf(schemas.Integrity, "batch %d is not the one that was asked before", n).
 					WithHint("the workspace was changed by hand; start over with a new run by changing nothing but removing the folder %s", r.dir)
 				break
@@ -177,7 +198,7 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 			r.deps.Progress.Add(int64(len(ids)))
 			continue
 		}
-		tasks.Go(func() error { return c.ask(askCtx, n, digest, ids) })
+		tasks.Go(func() error { return c.ask(askCtx, n, ids) })
 	}
 	err = errors.Join(readErr, tasks.Wait())
 	if cause := context.Cause(stopCtx); cause != nil && ctx.Err() == nil {
@@ -196,10 +217,11 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 }
 
 // ask asks one batch; its answer counts once the receipt is durable.
-func (c *checker) ask(ctx context.Context, n int64, digest string, ids []schemas.ID) error {
+func (c *checker) ask(ctx context.Context, n int64, ids []schemas.ID) error {
 	if err := ctx.Err(); err != nil {
 		return err // another batch failed meanwhile
 	}
+	digest := digestOf(ids)
 	return c.run.deps.Checker.Ask(ctx, ids, func(answer schemas.Answer) error {
 		err := c.settle(n, digest, ids, answer)
 		if err != nil {
@@ -214,16 +236,18 @@ func (c *checker) settle(n int64, digest string, ids []schemas.ID, answer schema
 	a := answered{
 		Batch: n, Count: len(ids), Digest: digest,
 		First: bytes.Clone(ids[0][:]), Last: bytes.Clone(ids[len(ids)-1][:]), // or the receipt would keep all ids in memory
-		AsOfMS: answer.AsOfMS, OptedOut: answer.OptedOut,
+		AsOfMS: answer.AsOfMS, OptedOut: newOptOuts(answer.OptedOut),
 	}
 	for _, x := range answer.Rejected {
 		a.Rejected = append(a.Rejected, rejected{Pseudonym: c.run.deps.Workspace.Pseudonyms.ID(x.ID), Raw: x.ID[:], Reason: x.Reason})
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.journal.Append(c.run.id, schemas.EventBatchAnswered, a); err != nil {
+	event, err := c.journal.Append(c.run.id, schemas.EventBatchAnswered, a)
+	if err != nil {
 		return err
 	}
+	a.at = event.Time
 	c.done[n] = a
 	c.run.deps.Progress.Add(int64(len(ids)))
 	return nil
@@ -233,8 +257,8 @@ func (c *checker) settle(n int64, digest string, ids []schemas.ID, answer schema
 func (c *checker) sum(result *schemas.Checked) error {
 	for _, a := range c.done {
 		result.Batches++
-		result.OptedOut += int64(len(a.OptedOut))
-		result.Clear += int64(a.Count - len(a.OptedOut) - len(a.Rejected))
+		result.OptedOut += int64(a.OptedOut.count())
+		result.Clear += int64(a.Count - a.OptedOut.count() - len(a.Rejected))
 		for _, x := range a.Rejected {
 			result.Unverifiable[x.Reason]++
 		}
@@ -255,44 +279,27 @@ type batcher struct {
 	reader *idset.Reader
 	known  *known
 	size   int
-	buf    []schemas.ID // read and not yet handed out
-	store  []schemas.ID
 }
 
 // next returns the next batch, in memory of its own, and how many known ids
 // were left out before its end. With io.EOF there is none.
 func (b *batcher) next() (ids []schemas.ID, skipped int, err error) {
 	ids = make([]schemas.ID, 0, b.size)
-	if b.store == nil {
-		b.store = make([]schemas.ID, 4096)
-	}
 	for len(ids) < b.size {
-		if len(b.buf) == 0 {
-			n, err := b.reader.Next(b.store)
-			b.buf = b.store[:n]
-			if n == 0 && errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil && !errors.Is(err, io.EOF) {
-				return nil, skipped, err
-			}
+		more := ids[len(ids):b.size]
+		n, err := b.reader.Next(more)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		for i := range b.buf {
-			if len(ids) == b.size {
-				b.buf = b.buf[i:]
-				return ids, skipped, nil
-			}
-			ok, err := b.known.has(b.buf[i])
-			if err != nil {
-				return nil, skipped, err
-			}
-			if ok {
-				skipped++
-			} else {
-				ids = append(ids, b.buf[i])
-			}
+		if err != nil {
+			return nil, skipped, err
 		}
-		b.buf = nil
+		kept, err := b.known.without(more[:n])
+		if err != nil {
+			return nil, skipped, err
+		}
+		ids = ids[:len(ids)+kept]
+		skipped += n - kept
 	}
 	if len(ids) == 0 {
 		return nil, skipped, io.EOF

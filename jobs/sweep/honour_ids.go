@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"optsweep/jobs/idset"
@@ -27,18 +26,50 @@ func (r *run) learnedSince(before string) ([]idset.Entry, error) {
 		if e.Name() <= before || e.Name() > r.id || !e.IsDir() {
 			continue
 		}
-		_, err := ledger.Read(filepath.Join(layout.Runs(), e.Name(), checkLog), func(e schemas.Event) error {
-			a, err := decodeAnswered(e)
-			for _, o := range a.OptedOut {
-				all = append(all, idset.Entry{ID: o.ID, SinceMS: o.SinceMS, FoundMS: e.Time.UnixMilli()})
+		take := func(a answered) error {
+			for o := range a.OptedOut.all() {
+				all = append(all, idset.Entry{ID: o.ID, SinceMS: o.SinceMS, FoundMS: a.at.UnixMilli()})
 			}
-			return err
-		})
+			return nil
+		}
+		if e.Name() == r.id {
+			err = r.eachAnswer(take)
+		} else {
+			_, err = ledger.Read(layout.Run(e.Name(), checkLog), eachIn(take))
+		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
 	return idset.Distinct(all), nil
+}
+
+// eachAnswer gives the receipts of the run's batches.
+func (r *run) eachAnswer(use func(answered) error) error {
+	if r.answers == nil {
+		journal, err := r.openJournal(checkLog, eachIn(use))
+		if err != nil {
+			return err
+		}
+		return journal.Close()
+	}
+	for _, a := range r.answers {
+		if err := use(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachIn gives the receipts that the events of a check journal hold.
+func eachIn(use func(answered) error) func(schemas.Event) error {
+	return func(e schemas.Event) error {
+		a, err := decodeAnswered(e)
+		if err != nil {
+			return err
+		}
+		return use(a)
+	}
 }
 
 // errAll ends a search that can find nothing more.

@@ -73,7 +73,7 @@ type Batch struct {
 func ReadBatch(e schemas.Event) (Batch, error) {
 	a, err := decodeAnswered(e)
 	return Batch{
-		Batch: a.Batch, Count: a.Count, Digest: a.Digest, AsOfMS: a.AsOfMS, OptedOut: len(a.OptedOut), Rejected: len(a.Rejected),
+		Batch: a.Batch, Count: a.Count, Digest: a.Digest, AsOfMS: a.AsOfMS, OptedOut: a.OptedOut.count(), Rejected: len(a.Rejected),
 	}, err
 }
 

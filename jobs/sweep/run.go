@@ -42,6 +42,7 @@ type run struct {
 	checked    *schemas.Checked
 	suppressed *schemas.SuppressionUpdated
 	failed     map[unitKey]bool // units that this run cannot treat
+	answers    []answered       // of this run's batches, in order; nil: they are only in the journal
 	stoppedBy  string           // the limit that stopped the run; empty once it goes on
 
 	applySeconds float64

@@ -47,12 +47,11 @@ func (l Layout) ID() (string, error) {
 // OptedOutSince reads from the check journal of a run since when, in Unix ms,
 // those ids are opted out that it was the first to find so. The ids stay there.
 func (l Layout) OptedOutSince(run string) (sinceMS []int64, err error) {
-	_, err = ledger.Read(l.Run(run, checkLog), func(e schemas.Event) error {
-		a, err := decodeAnswered(e)
-		for _, o := range a.OptedOut {
+	_, err = ledger.Read(l.Run(run, checkLog), eachIn(func(a answered) error {
+		for o := range a.OptedOut.all() {
 			sinceMS = append(sinceMS, o.SinceMS)
 		}
-		return err
-	})
+		return nil
+	}))
 	return sinceMS, err
 }

@@ -108,6 +108,25 @@ func (k *known) has(id schemas.ID) (bool, error) {
 	}
 }
 
+// without moves those of ids that are not on the list to the front and counts
+// them. Ids must come in order.
+func (k *known) without(ids []schemas.ID) (n int, err error) {
+	for i := range ids {
+		if k.end && len(k.rest) == 0 {
+			return n + copy(ids[n:], ids[i:]), nil
+		}
+		on, err := k.has(ids[i])
+		if err != nil {
+			return n, err
+		}
+		if !on {
+			ids[n] = ids[i]
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (k *known) fill() error {
 	if k.end {
 		return io.EOF
@@ -137,18 +156,16 @@ func (r *run) learn(ctx context.Context) (*idset.OptedOut, error) {
 	if r.suppressed != nil {
 		return r.loadList(ctx, *r.suppressed)
 	}
-	var found []idset.Entry
-	journal, err := r.openJournal(checkLog, func(e schemas.Event) error {
-		a, err := decodeAnswered(e)
-		for _, o := range a.OptedOut {
-			found = append(found, idset.Entry{ID: o.ID, SinceMS: o.SinceMS, FoundMS: a.AsOfMS})
-		}
-		return err
-	})
-	if err != nil {
+	if err := w.fence.Check(); err != nil {
 		return nil, err
 	}
-	if err := journal.Close(); err != nil {
+	found := make([]idset.Entry, 0, r.checked.OptedOut)
+	if err := r.eachAnswer(func(a answered) error {
+		for o := range a.OptedOut.all() {
+			found = append(found, idset.Entry{ID: o.ID, SinceMS: o.SinceMS, FoundMS: a.AsOfMS})
+		}
+		return nil
+	}); err != nil {
 		return nil, err
 	}
 	path, preview := r.deps.List(w, r.id)
