@@ -34,38 +34,10 @@ func NewFinder(set *OptedOut) *Finder {
 // the file is checked.
 func (f *Finder) Digest(ctx context.Context, path string) (digest [sha256.Size]byte, err error) {
 	h := sha256.New()
-	next := 0 // in order
-	err = EachID(ctx, path, func(id schemas.ID) error {
-		if next = f.seek(next, &id); next == len(f.order) {
-			return nil
-		}
-		if n := f.order[next]; f.set.ids[n] == id {
-			h.Write(binary.BigEndian.AppendUint64(id[:], uint64(f.set.since[n])))
-		}
-		return nil
+	ids := func(n int) *schemas.ID { return &f.set.ids[f.order[n]] }
+	room := make([]byte, 0, schemas.IDSize+8)
+	err = Common(ctx, path, len(f.order), ids, func(n int) {
+		h.Write(binary.BigEndian.AppendUint64(append(room, ids(n)[:]...), uint64(f.set.since[f.order[n]])))
 	})
 	return [sha256.Size]byte(h.Sum(nil)), err
-}
-
-// seek returns the first position from at on whose id is not less than id. It
-// takes steps that double, so that a few ids are found fast in a large set.
-func (f *Finder) seek(at int, id *schemas.ID) int {
-	less := func(i int) bool { return compare(&f.set.ids[f.order[i]], id) < 0 }
-	if at == len(f.order) || !less(at) {
-		return at
-	}
-	step := 1
-	for at+step < len(f.order) && less(at+step) {
-		at += step
-		step *= 2
-	}
-	low, high := at+1, min(at+step, len(f.order)) // less(at); not less(high), if there is such
-	for low < high {
-		if mid := (low + high) / 2; less(mid) {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low
 }

@@ -152,8 +152,18 @@ func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (found []w
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return nil, false, err
 		}
-		for _, id := range buf[:n] {
-			x, ok, err := c.choose(id)
+		for rest := buf[:n]; ; rest = rest[1:] {
+			next, err := firstListed(lists)
+			if err != nil {
+				return nil, false, err
+			}
+			if next == nil {
+				return found, unseen, nil
+			}
+			if rest = rest[idset.Seek(rest, next.ID):]; len(rest) == 0 {
+				break
+			}
+			x, ok, err := c.choose(rest[0])
 			if err != nil {
 				return nil, false, err
 			}
@@ -162,6 +172,20 @@ func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (found []w
 			}
 		}
 	}
+}
+
+// firstListed is the first entry that is left on any of the lists, or nil.
+func firstListed(lists []*known) (first *idset.Entry, err error) {
+	for _, l := range lists {
+		e, err := l.first()
+		if err != nil {
+			return nil, err
+		}
+		if e != nil && (first == nil || idset.Compare(e.ID, first.ID) < 0) {
+			first = e
+		}
+	}
+	return first, nil
 }
 
 // chooser tells of sorted ids which are waiting.

@@ -72,29 +72,12 @@ func eachIn(use func(answered) error) func(schemas.Event) error {
 	}
 }
 
-// errAll ends a search that can find nothing more.
-var errAll = errors.New("all found")
-
 // holds tells which of the waiting ids, by number, are in the file of a unit's
 // ids. Both are in order.
 func holds(ctx context.Context, path string, waiting []wait) (hits []int, err error) {
-	n := 0
-	err = idset.EachID(ctx, path, func(id schemas.ID) error {
-		for n < len(waiting) && idset.Compare(waiting[n].id, id) < 0 {
-			n++
-		}
-		switch {
-		case n == len(waiting):
-			return errAll
-		case waiting[n].id == id:
-			hits = append(hits, n)
-		}
-		return nil
-	})
-	if errors.Is(err, errAll) {
-		err = nil
-	}
-	return slices.Clip(hits), err
+	ids := func(n int) *schemas.ID { return &waiting[n].id }
+	err = idset.Common(ctx, path, len(waiting), ids, func(n int) { hits = append(hits, n) })
+	return hits, err
 }
 
 // walkIDs is how many ids are read at a time.

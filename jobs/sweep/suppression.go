@@ -91,21 +91,30 @@ func (w *Workspace) openList(l schemas.SuppressionUpdated) (*known, error) {
 // has tells whether id is on the list. Ids must come in order.
 func (k *known) has(id schemas.ID) (bool, error) {
 	for {
-		for len(k.rest) > 0 {
-			switch c := idset.Compare(k.rest[0].ID, id); {
-			case c == 0:
-				return true, nil
-			case c > 0:
-				return false, nil
-			}
-			k.rest = k.rest[1:]
-		}
-		if err := k.fill(); errors.Is(err, io.EOF) {
-			return false, nil
-		} else if err != nil {
+		e, err := k.first()
+		if e == nil {
 			return false, err
 		}
+		switch c := idset.Compare(e.ID, id); {
+		case c == 0:
+			return true, nil
+		case c > 0:
+			return false, nil
+		}
+		k.rest = k.rest[1:]
 	}
+}
+
+// first is the first entry that is left, or nil.
+func (k *known) first() (*idset.Entry, error) {
+	if len(k.rest) == 0 {
+		if err := k.fill(); errors.Is(err, io.EOF) {
+			return nil, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return &k.rest[0], nil
 }
 
 // without moves those of ids that are not on the list to the front and counts
