@@ -285,7 +285,7 @@ func TestPurgeChangesNoOutcome(t *testing.T) {
 				at := rapid.IntRange(1, 6).Draw(t, "batch")
 				for _, b := range both {
 					b.Fail = func(batch int) error {
-						if batch == at {
+						if batch >= at { // another may be waiting for its turn
 							return errors.New("down")
 						}
 						return nil
