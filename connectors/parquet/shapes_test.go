@@ -158,6 +158,7 @@ func checkScan(t testing.TB, tab *parquet.Table, u schemas.Unit, rows [][][]byte
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkParts(t, tab, u)
 	if len(rows) > 0 && (row != int64(len(rows))-1 || next != len(rows[row])) {
 		t.Fatalf("it ends at row %d of %d", row, len(rows))
 	}

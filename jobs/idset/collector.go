@@ -80,7 +80,9 @@ func NewCollector(rules schemas.Rules, to *Builder, onBad BadCell) *Collector {
 
 // Add takes in cells. It may be called from several goroutines, say one per
 // row group; the counts and the set do not depend on the order.
-func (c *Collector) Add(cells schemas.Cells) error {
+func (c *Collector) Add(cells schemas.Cells) error { return c.add(cells, c.bad) }
+
+func (c *Collector) add(cells schemas.Cells, onBad BadCell) error {
 	stage := c.stage.Get().(*[stageSize]schemas.ID)
 	defer c.stage.Put(stage)
 	counts := Counts{Rows: cells.Rows()}
@@ -94,7 +96,10 @@ func (c *Collector) Add(cells schemas.Cells) error {
 		id, repaired, reason := c.rules.Parse(cell)
 		if reason != schemas.Valid {
 			counts.malformed(reason, like)
-			if err := c.bad(cells.Row(i), like, reason, cell); err != nil {
+			if c.onBad == nil {
+				continue
+			}
+			if err := onBad(cells.Row(i), like, reason, cell); err != nil {
 				return err
 			}
 			continue
@@ -121,9 +126,6 @@ func (c *Collector) Add(cells schemas.Cells) error {
 }
 
 func (c *Collector) bad(row, n int64, reason schemas.Reason, cell []byte) error {
-	if c.onBad == nil {
-		return nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.onBad(row, n, reason, cell)

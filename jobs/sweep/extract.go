@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -132,13 +133,15 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 	if err != nil {
 		return err
 	}
-	builders := make(chan *idset.Builder, r.job.Workers) // one for each worker, used again
-	for range r.job.Workers {
-		b := idset.NewBuilder(r.idOptions(r.job.Workers))
+	side := max(1, min(r.job.Workers, len(left))) // units side by side
+	builders := make(chan *idset.Builder, side)   // one for each, used again
+	for range side {
+		b := idset.NewBuilder(r.idOptions(side))
 		defer b.Close()
 		builders <- b
 	}
 	var mu sync.Mutex // of done, journal and the ledger
+	var begun atomic.Int64
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.SetLimit(r.job.Workers)
 	for _, i := range left {
@@ -147,9 +150,11 @@ func (r *run) extractUnits(ctx context.Context, done map[int]unitExtracted, jour
 				return err
 			}
 			u := r.units[i]
+			// Workers that find no unit of their own read parts of the last ones.
+			parts := max(1, r.job.Workers/max(1, min(side, len(left)-int(begun.Add(1))+1)))
 			builder := <-builders
 			defer func() { builders <- builder }()
-			result, err := r.extractUnit(ctx, i, u, builder)
+			result, err := r.extractUnit(ctx, i, u, parts, builder)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -177,30 +182,22 @@ type unitError struct{ err error }
 
 func (e *unitError) Error() string { return e.err.Error() }
 
-// extractUnit is the extract task of one unit: idempotent, independent of all
-// others.
-func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builder *idset.Builder) (unitExtracted, error) {
+// extractUnit is the extract task of one unit, up to n of its parts side by
+// side: idempotent, independent of all others.
+func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, n int, builder *idset.Builder) (unitExtracted, error) {
 	result := unitExtracted{
 		Index: index, File: unitFile(index), Table: u.Table, Unit: u.Name, Version: u.Version, Reading: r.reading(u.Table),
 	}
 	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(QuarantineFile(index)), u, r.deps.Workspace.Pseudonyms)
 	defer quarantine.discard()
 	collector := idset.NewCollector(r.job.Rules, builder, quarantine.add)
-	var keepErr error
-	err := r.source(u.Table).Scan(ctx, u, func(c schemas.Cells) error {
-		r.deps.Progress.Add(c.Rows())
-		keepErr = errors.Join(ctx.Err(), collector.Add(c))
-		return keepErr
-	})
-	if keepErr == nil && err != nil {
-		keepErr = &unitError{err}
+	err := r.collect(ctx, u, n, collector)
+	if err == nil {
+		err = quarantine.publish()
 	}
-	if keepErr == nil {
-		keepErr = quarantine.publish()
-	}
-	if keepErr != nil {
+	if err != nil {
 		builder.Close() // drops the ids of this unit
-		return result, keepErr
+		return result, err
 	}
 	info, err := builder.WriteFile(ctx, r.path(result.File))
 	if err != nil {
@@ -215,6 +212,42 @@ func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, builde
 		return result, &unitError{fmt.Errorf("%d rows were read, its metadata says %d", result.Counts.Rows, u.Rows)}
 	}
 	return result, nil
+}
+
+// collect takes in the cells of a unit, up to n of its parts side by side where
+// the source knows parts. An error of the source is a unitError.
+func (r *run) collect(ctx context.Context, u schemas.Unit, n int, collector *idset.Collector) error {
+	var mu sync.Mutex
+	var keepErr error // the first error that is not the source's
+	keep := func(err error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if keepErr == nil {
+			keepErr = err
+		}
+		return err
+	}
+	var err error
+	if source, ok := r.source(u.Table).(PartsSource); ok {
+		parts := idset.NewParts(collector)
+		err = source.ScanParts(ctx, u, n, func(scan context.Context, part int, c schemas.Cells) error {
+			r.deps.Progress.Add(c.Rows())
+			err := parts.Add(scan, part, c)
+			if scan.Err() != nil {
+				return scan.Err() // of what ended the scan
+			}
+			return keep(err)
+		}, func(part int) error { return keep(parts.End(part)) })
+	} else {
+		err = r.source(u.Table).Scan(ctx, u, func(c schemas.Cells) error {
+			r.deps.Progress.Add(c.Rows())
+			return keep(errors.Join(ctx.Err(), collector.Add(c)))
+		})
+	}
+	if keepErr == nil && err != nil {
+		return &unitError{err}
+	}
+	return keepErr
 }
 
 // tableCounts adds up the units' counts, table by table in the job's order.

@@ -33,6 +33,16 @@ type Source interface {
 	Scan(ctx context.Context, u schemas.Unit, yield func(schemas.Cells) error) error
 }
 
+// PartsSource is a Source whose units have parts that may be read side by side.
+type PartsSource interface {
+	// ScanParts is Scan with up to n parts at a time. Parts are numbered from 0
+	// in row order, and one is begun when all before it are. yield and end are
+	// called from several goroutines, for one part from one at a time: yield in
+	// row order, then end. What ends the scan ends ctx of yield.
+	ScanParts(ctx context.Context, u schemas.Unit, n int,
+		yield func(ctx context.Context, part int, c schemas.Cells) error, end func(part int) error) error
+}
+
 // Pinner is a Source whose units are copied when a run first scans them: what
 // the run scans and flags is that copy, whatever happens to the table since.
 // The rows that Plan gives are those of the moment; Scan answers itself for

@@ -131,11 +131,11 @@ func extract(ctx context.Context, path, dir string) error {
 	if err := os.MkdirAll(shards, 0o700); err != nil {
 		return err
 	}
-	tasks := runtime.GOMAXPROCS(0)
-	b := idset.NewBuilder(idset.Options{Spill: dir, Memory: limit / 2 / int64(tasks)})
+	b := idset.NewBuilder(idset.Options{Spill: dir, Memory: limit / 2})
 	defer b.Close()
 	c := idset.NewCollector(rules, b, nil)
-	if err := t.Scan(ctx, u, c.Add); err != nil {
+	parts := idset.NewParts(c)
+	if err := t.ScanParts(ctx, u, runtime.GOMAXPROCS(0), parts.Add, parts.End); err != nil {
 		return err
 	}
 	counts, err := c.Counts()

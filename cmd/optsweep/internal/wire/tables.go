@@ -29,6 +29,8 @@ var (
 	_ sweep.Pinner = (*bigquery.Table)(nil)
 
 	_ sweep.Finisher = (*parquet.Table)(nil)
+
+	_ sweep.PartsSource = (*parquet.Table)(nil)
 )
 
 // Prepare readies the process. It is called once, before anything runs.
