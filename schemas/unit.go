@@ -1,5 +1,7 @@
 package schemas
 
+import "context"
+
 // Unit is the piece of a table that is written atomically: a Parquet file, a
 // BigQuery statement. It is plain data, so that a task over it can be handed
 // to another process.
@@ -134,3 +136,9 @@ type Receipt struct {
 	Billed  int64  `json:"bytes_billed,omitempty"` // for it
 	Staged  string `json:"staged,omitempty"`       // where the changes were staged; opaque
 }
+
+// RowTimes passes on which rows of a unit hold an id that is opted out, from
+// row first on and n of them, in order and with the earliest time at which that
+// id was (Unix ms), and counts the rows that are NULL. It may be called
+// concurrently and always tells the same.
+type RowTimes = func(ctx context.Context, first, n int64, optedOut func(row, sinceMS int64)) (nulls int64, err error)

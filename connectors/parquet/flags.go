@@ -19,6 +19,7 @@ type Since = func(cell []byte) (sinceMS int64, ok bool)
 // rule decides which flags a file gets.
 type rule struct {
 	since     Since
+	rows      schemas.RowTimes       // in place of since and the cells; nil: they are read
 	clear     func(cell []byte) bool // whose flags are taken away; nil: none
 	others    func(cell []byte) bool // who keep the flag of a row with several ids; nil: all
 	addColumn bool                   // to a file that has none, even if no row is flagged
@@ -68,8 +69,11 @@ func (t *Table) flag(ctx context.Context, s *source, r rule) ([]group, error) {
 	workers, ctx := errgroup.WithContext(ctx)
 	for range min(t.Workers, len(ids)) {
 		workers.Go(func() error {
-			m := merger{rule: r, ids: newIDReader(s.file, s.meta, s.id), foreign: foreign}
-			defer m.ids.Close()
+			m := merger{rule: r, foreign: foreign}
+			if r.rows == nil {
+				m.ids = newIDReader(s.file, s.meta, s.id)
+				defer m.ids.Close()
+			}
 			if flags != nil {
 				m.flags = chunk.NewReader(s.file, s.meta.Columns[s.flags])
 				defer m.flags.Close()
@@ -114,8 +118,26 @@ func (m *merger) merge(ctx context.Context, ids footer.Chunk, old *footer.Chunk,
 			}
 		}
 	}
+	if m.rows != nil {
+		err = f.foldRows(ctx, m.rows, ids.Rows)
+	} else {
+		err = m.foldCells(ctx, ids, &f)
+	}
+	if err != nil {
+		return g, err
+	}
+	c := &g.counts
+	c.Rows, c.Flagged = ids.Values, int64(len(f.after))
+	g.changed = c.NewlyFlagged > 0 || c.MovedEarlier > 0 || c.Cleared > 0
+	g.bytes, g.pages, err = chunk.AppendFlags(nil, ids.Rows, f.after)
+	return g, err
+}
+
+// foldCells folds the rows of a row group by their cells.
+func (m *merger) foldCells(ctx context.Context, ids footer.Chunk, f *folder) error {
+	c := &f.g.counts
 	list := listRow{row: -1}
-	err = m.ids.each(ctx, ids, func(first int64, rows []int64, cells [][]byte) error {
+	err := m.ids.each(ctx, ids, func(first int64, rows []int64, cells [][]byte) error {
 		if rows != nil {
 			f.lists(&list, rows, cells)
 			return nil
@@ -125,9 +147,9 @@ func (m *merger) merge(ctx context.Context, ids footer.Chunk, old *footer.Chunk,
 			var found bool
 			var at int64
 			if cell == nil {
-				g.counts.Nulls++
+				c.Nulls++
 			} else if at, found = m.since(cell); found {
-				g.counts.OptedOut++
+				c.OptedOut++
 			}
 			if found || f.had(row) {
 				f.fold(row, cell, at, found, cell != nil && m.clear != nil && m.clear(cell))
@@ -135,15 +157,8 @@ func (m *merger) merge(ctx context.Context, ids footer.Chunk, old *footer.Chunk,
 		}
 		return nil
 	})
-	if err != nil {
-		return g, err
-	}
 	f.endRow(&list)
-	c := &g.counts
-	c.Rows, c.Flagged = ids.Values, int64(len(f.after))
-	g.changed = c.NewlyFlagged > 0 || c.MovedEarlier > 0 || c.Cleared > 0
-	g.bytes, g.pages, err = chunk.AppendFlags(nil, ids.Rows, f.after)
-	return g, err
+	return err
 }
 
 // Times from 1973 to 5138 if they are ms: what counts seconds, microseconds or

@@ -15,16 +15,20 @@ import (
 // time of modification, so the version too, stay.
 func destroy(t *testing.T, path, column string) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	meta, err := footer.Read(f, info.Size())
+	overwrite(t, path, pages(t, path, column), bytes.Repeat([]byte{0xFF}, len(read(t, path))))
+}
+
+// restore puts the pages of a column back to what they were in whole.
+func restore(t *testing.T, path string, whole []byte, column string) {
+	t.Helper()
+	overwrite(t, path, pages(t, path, column), whole)
+}
+
+// pages are the places of the pages of a column in a file.
+func pages(t *testing.T, path, column string) (places []footer.Span) {
+	t.Helper()
+	data := read(t, path)
+	meta, err := footer.Read(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,12 +41,29 @@ func destroy(t *testing.T, path, column string) {
 			t.Fatal(err)
 		}
 		for _, c := range chunks {
-			if c.Values == 0 {
-				continue
+			if c.Values > 0 {
+				places = append(places, c.Pages)
 			}
-			if _, err := f.WriteAt(bytes.Repeat([]byte{0xFF}, int(c.Pages.Length)), c.Pages.Offset); err != nil {
-				t.Fatal(err)
-			}
+		}
+	}
+	return places
+}
+
+// overwrite puts what is in data at some places into a file.
+func overwrite(t *testing.T, path string, places []footer.Span, data []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range places {
+		if _, err := f.WriteAt(data[p.Offset:p.Offset+p.Length], p.Offset); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {

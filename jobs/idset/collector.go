@@ -1,6 +1,7 @@
 package idset
 
 import (
+	"encoding/binary"
 	"maps"
 	"sync"
 
@@ -58,10 +59,17 @@ type Collector struct {
 	rules schemas.Rules
 	to    *Builder
 	onBad BadCell
-	stage sync.Pool // of *[stageSize]schemas.ID
+	stage sync.Pool // of *stage
 
 	mu     sync.Mutex
 	counts Counts
+	rows   *RowWriter // nil: not wanted
+}
+
+// stage is room for what one Add works on.
+type stage struct {
+	ids  [stageSize]schemas.ID
+	keys []byte // of all cells, for a RowWriter
 }
 
 // stageSize is the number of ids that are handed over at a time.
@@ -74,28 +82,35 @@ func NewCollector(rules schemas.Rules, to *Builder, onBad BadCell) *Collector {
 		rules: rules,
 		to:    to,
 		onBad: onBad,
-		stage: sync.Pool{New: func() any { return new([stageSize]schemas.ID) }},
+		stage: sync.Pool{New: func() any { return new(stage) }},
 	}
 }
+
+// KeepRows makes the Collector hand to w which row holds which id. It is called
+// before the first Add; Publish and Discard are up to the caller.
+func (c *Collector) KeepRows(w *RowWriter) { c.rows = w }
 
 // Add takes in cells. It may be called from several goroutines, say one per
 // row group; the counts and the set do not depend on the order.
 func (c *Collector) Add(cells schemas.Cells) error { return c.add(cells, c.bad) }
 
 func (c *Collector) add(cells schemas.Cells, onBad BadCell) error {
-	stage := c.stage.Get().(*[stageSize]schemas.ID)
+	stage := c.stage.Get().(*stage)
 	defer c.stage.Put(stage)
+	stage.keys = stage.keys[:0]
 	counts := Counts{Rows: cells.Rows()}
 	n := 0
 	for i, cell := range cells.Values {
 		like := cells.Count(i)
 		if cell == nil {
 			counts.Nulls += like
+			stage.key(c.rows, nullKey)
 			continue
 		}
 		id, repaired, reason := c.rules.Parse(cell)
 		if reason != schemas.Valid {
 			counts.malformed(reason, like)
+			stage.key(c.rows, badKey)
 			if c.onBad == nil {
 				continue
 			}
@@ -108,21 +123,32 @@ func (c *Collector) add(cells schemas.Cells, onBad BadCell) error {
 		if repaired {
 			counts.Repaired += like
 		}
-		stage[n] = id
+		stage.ids[n] = id
+		stage.key(c.rows, max(keyOf(id[:]), badKey))
 		if n++; n == stageSize {
-			if err := c.to.Add(stage[:n]); err != nil {
+			if err := c.to.Add(stage.ids[:n]); err != nil {
 				return err
 			}
 			n = 0
 		}
 	}
-	if err := c.to.Add(stage[:n]); err != nil {
+	if err := c.to.Add(stage.ids[:n]); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts.Add(counts)
-	return nil
+	if c.rows == nil {
+		return nil
+	}
+	return c.rows.add(cells, stage.keys)
+}
+
+// key appends the key of a cell, if somebody wants it.
+func (s *stage) key(w *RowWriter, key uint64) {
+	if w != nil {
+		s.keys = binary.BigEndian.AppendUint64(s.keys, key)
+	}
 }
 
 func (c *Collector) bad(row, n int64, reason schemas.Reason, cell []byte) error {

@@ -19,16 +19,19 @@
 //
 // # Files
 //
-// Id files and the suppression list have the same layout, all numbers big
-// endian:
+// Id files, the suppression list and files of rows have the same layout, all
+// numbers big endian:
 //
-//	header   "optsweep", kind ("ids " or "list"), uint16 version, uint16 record width
-//	records  in order, each id once
+//	header   "optsweep", kind ("ids ", "list" or "rows"), uint16 version, uint16 record width
+//	records  in order, each id once; of rows one for each, in theirs
 //	index    a CRC-32C (uint32) for each 1,024 records
 //	trailer  uint64 number of records, SHA-256 of header, index and that number
 //
 // A record of an id file is the 33 bytes of the id. A record of the list is
-// the id, since (int64, Unix ms) and found (int64, Unix ms). The CRC is fast
+// the id, since (int64, Unix ms) and found (int64, Unix ms). A record of a file
+// of rows is bytes 4 to 11 of the id in that row of a unit, 0 if it is NULL, or 1
+// if it is no id: enough to find the rows of an id that shares them with no other
+// of the unit, which its id file tells. The CRC is fast
 // enough to check every block each time it is read, before any id of it is
 // used, also after a seek; the SHA-256 binds all blocks to one name, which
 // stands in the manifest, so a shard of another set cannot slip in. The same

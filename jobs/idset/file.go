@@ -23,6 +23,7 @@ type kind string
 const (
 	idKind   kind = "ids "
 	listKind kind = "list"
+	rowKind  kind = "rows"
 )
 
 const (
@@ -40,8 +41,11 @@ const (
 
 // width is the size of a record in bytes.
 func (k kind) width() int {
-	if k == listKind {
+	switch k {
+	case listKind:
 		return listWidth
+	case rowKind:
+		return rowsWidth
 	}
 	return idWidth
 }

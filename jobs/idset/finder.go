@@ -5,9 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"hash"
+	"io"
 	"slices"
-
-	"optsweep/schemas"
 )
 
 // Finder finds the ids of a set in files of sorted ids. It may be used
@@ -29,15 +30,88 @@ func NewFinder(set *OptedOut) *Finder {
 	return f
 }
 
-// Digest names the ids of the set that the file at path holds, with their
-// times: two digests are equal if, and only if, all of that is. Every byte of
-// the file is checked.
-func (f *Finder) Digest(ctx context.Context, path string) (digest [sha256.Size]byte, err error) {
-	h := sha256.New()
-	ids := func(n int) *schemas.ID { return &f.set.ids[f.order[n]] }
-	room := make([]byte, 0, schemas.IDSize+8)
-	err = Common(ctx, path, len(f.order), ids, func(n int) {
-		h.Write(binary.BigEndian.AppendUint64(append(room, ids(n)[:]...), uint64(f.set.since[f.order[n]])))
-	})
-	return [sha256.Size]byte(h.Sum(nil)), err
+// Found is what a Finder finds in one file.
+type Found struct {
+	// Digest names the ids of the set that the file holds, with their times:
+	// two are equal if, and only if, all of that is.
+	Digest [sha256.Size]byte
+	// File is the digest of the file.
+	File string
+	// Hits are these ids, by their keys; nil if another id of the file has the
+	// key of one of them, or there are more than were asked for.
+	Hits *Hits
+}
+
+// Find finds the ids of the set that the file at path holds. Every byte of the
+// file is checked. It takes 24 bytes for each of the hits; more than most are
+// not kept.
+func (f *Finder) Find(ctx context.Context, path string, most int64) (Found, error) {
+	file, err := open(path, idKind)
+	if err != nil {
+		return Found{}, err
+	}
+	c := newCursor(file)
+	defer c.close()
+	w := finding{Finder: f, hash: sha256.New(), most: most}
+	for {
+		if err := errors.Join(ctx.Err(), c.fill()); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return Found{}, err
+		}
+		w.walk(c.rest)
+		c.rest = nil
+	}
+	found := Found{Digest: [sha256.Size]byte(w.hash.Sum(nil)), File: file.info().Digest}
+	if !w.unfit {
+		found.Hits = newHits(f.set, w.hits)
+	}
+	return found, ctx.Err()
+}
+
+// finding is a walk through a file beside the ids of a set.
+type finding struct {
+	*Finder
+	next int // in order
+	hash hash.Hash
+	buf  []byte // what goes into hash next
+	most int64
+
+	last  uint64 // key of the id before; 0: there is none
+	found bool   // it is in the set
+	hits  []uint32
+	unfit bool
+}
+
+// walk takes in ids, which follow each other in order.
+func (w *finding) walk(ids []byte) {
+	for ; len(ids) > 0 && w.next < len(w.order); ids = ids[idWidth:] {
+		key, last := keyOf(ids), w.last
+		w.last = key
+		if w.found {
+			w.unfit = w.unfit || key == last
+			w.found = false
+		}
+		if key < keyOf(w.set.ids[w.order[w.next]][:]) {
+			continue
+		}
+		id := record(ids)
+		before := func(n int) bool { return compare(&w.set.ids[w.order[n]], id) < 0 }
+		if w.next = seek(w.next, len(w.order), before); w.next == len(w.order) {
+			return
+		}
+		n := w.order[w.next]
+		if w.set.ids[n] != *id {
+			continue
+		}
+		w.buf = binary.BigEndian.AppendUint64(append(w.buf[:0], id[:]...), uint64(w.set.since[n]))
+		w.hash.Write(w.buf)
+		w.found = true
+		w.unfit = w.unfit || key == last || key < firstKey || int64(len(w.hits)) >= w.most
+		if w.unfit {
+			w.hits = nil
+		} else {
+			w.hits = append(w.hits, n)
+		}
+	}
 }

@@ -51,8 +51,8 @@ func TestFinderNamesTheIDsOfASetInAFile(t *testing.T) {
 				h.Write(binary.BigEndian.AppendUint64(id[:], uint64(ms)))
 			}
 		}
-		got, err := NewFinder(set).Digest(context.Background(), path)
-		if err != nil || got != [sha256.Size]byte(h.Sum(nil)) {
+		got, err := NewFinder(set).Find(context.Background(), path, 1<<20)
+		if err != nil || got.Digest != [sha256.Size]byte(h.Sum(nil)) || got.File != info.Digest {
 			t.Fatalf("another digest, %v", err)
 		}
 	})

@@ -28,11 +28,11 @@ func (r *run) apply(ctx context.Context) error {
 	if err := r.countSources(ctx); err != nil {
 		return err
 	}
-	a := applier{run: r, phase: "apply", published: schemas.EventTableApplied, units: before.moved(r.units), set: set}
+	a := applier{run: r, phase: "apply", published: schemas.EventTableApplied, units: before.moved(r.units), set: set, finder: idset.NewFinder(set)}
 	if a.sources, err = r.attribute(ctx, set); err != nil {
 		return err
 	}
-	if a.carrier, err = r.newCarrier(set); err != nil {
+	if a.carrier, err = r.newCarrier(); err != nil {
 		return err
 	}
 	for i := range r.units {
@@ -57,8 +57,9 @@ type applier struct {
 	units     []schemas.Unit    // those of the run, as they are now
 	which     []int             // of them are to be treated
 	set       *idset.OptedOut
-	sources   *attribution // of rows to own lists; nil: not wanted
-	carrier   *carrier     // nil: every unit is worked out
+	finder    *idset.Finder // of set
+	sources   *attribution  // of rows to own lists; nil: not wanted
+	carrier   *carrier      // nil: every unit is worked out
 
 	extracted map[int]unitExtracted
 	mu        sync.Mutex // of journal, done and the ledger
@@ -156,15 +157,18 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	if err != nil && !errors.As(err, &broken) {
 		return err // of the workspace, which all units need
 	}
-	hits, receipt, carried := "", schemas.Receipt{}, false
-	if a.carrier != nil && err == nil {
-		if hits, err = a.carrier.hits(ctx, u, a.extracted[index]); err != nil {
+	found, hits, receipt, carried := idset.Found{}, "", schemas.Receipt{}, false
+	if err == nil {
+		if found, err = a.find(ctx, u, a.extracted[index]); err != nil {
 			return err // of the workspace, too
 		}
+	}
+	if a.carrier != nil && err == nil {
+		hits = a.carrier.hits(u, a.extracted[index], found)
 		receipt, carried = a.carrier.carry(ctx, u, a.extracted[index], hits)
 	}
 	if err == nil && !carried {
-		receipt, err = a.write(ctx, index, u, hits)
+		receipt, err = a.write(ctx, index, u, found.Hits, hits)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -180,10 +184,24 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	return a.record(schemas.EventUnitApplied, receipt)
 }
 
-// write writes the flags of a unit, whose opted-out ids hits names.
-func (a *applier) write(ctx context.Context, index int, u schemas.Unit, hits string) (schemas.Receipt, error) {
-	receipt, err := a.run.target(u.Table).Apply(ctx, u, a.set.Since, func(receipt schemas.Receipt) error {
-		receipt.Hits = hits
+// find finds the opted-out ids of a unit, if somebody will ask for them.
+func (a *applier) find(ctx context.Context, u schemas.Unit, d unitExtracted) (idset.Found, error) {
+	_, rows := takesRows(a.run.target(u.Table))
+	_, recounts := a.run.target(u.Table).(Recounter)
+	if !(rows && d.Rows != "") && !(recounts && a.carrier != nil && d.Reading != "") {
+		return idset.Found{}, nil
+	}
+	found, err := a.finder.Find(ctx, a.run.path(d.File), a.run.mostHits())
+	if found.File != d.Digest {
+		found.Hits = nil // its rows are those of other ids
+	}
+	return found, err
+}
+
+// write writes the flags of a unit, whose opted-out ids name names.
+func (a *applier) write(ctx context.Context, index int, u schemas.Unit, hits *idset.Hits, name string) (schemas.Receipt, error) {
+	commit := func(receipt schemas.Receipt) error {
+		receipt.Hits = name
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -191,8 +209,12 @@ func (a *applier) write(ctx context.Context, index int, u schemas.Unit, hits str
 			return err
 		}
 		return a.record(schemas.EventApplyIntent, receipt)
-	})
-	receipt.Hits = hits
+	}
+	receipt, ok, err := a.byRows(ctx, index, u, hits, commit)
+	if !ok {
+		receipt, err = a.run.target(u.Table).Apply(ctx, u, a.set.Since, commit)
+	}
+	receipt.Hits = name
 	return receipt, err
 }
 

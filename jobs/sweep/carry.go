@@ -17,25 +17,23 @@ type Recounter interface {
 
 // carrier finds the units whose flags need not be worked out again.
 type carrier struct {
-	run    *run
-	finder *idset.Finder
-	left   map[unitKey]schemas.Receipt // of the last finished run of the same job file
+	run  *run
+	left map[unitKey]schemas.Receipt // of the last finished run of the same job file
 }
 
-func (r *run) newCarrier(set *idset.OptedOut) (*carrier, error) {
+func (r *run) newCarrier() (*carrier, error) {
 	left, err := r.past().left(r.job.Started.ConfigDigest)
-	return &carrier{run: r, finder: idset.NewFinder(set), left: left}, err
+	return &carrier{run: r, left: left}, err
 }
 
 // hits names the opted-out ids of a unit, their times, and what made ids of its
 // cells: another version of this program works everything out anew. It is empty
 // if nobody will ask for it.
-func (c *carrier) hits(ctx context.Context, u schemas.Unit, d unitExtracted) (string, error) {
+func (c *carrier) hits(u schemas.Unit, d unitExtracted, found idset.Found) string {
 	if _, can := c.run.target(u.Table).(Recounter); !can || d.Reading == "" {
-		return "", nil
+		return ""
 	}
-	digest, err := c.finder.Digest(ctx, c.run.path(d.File))
-	return c.run.deps.Workspace.Pseudonyms.Set(append(digest[:], d.Reading...)), err
+	return c.run.deps.Workspace.Pseudonyms.Set(append(found.Digest[:], d.Reading...))
 }
 
 // carry makes the receipt of a unit that an earlier run has left at its present

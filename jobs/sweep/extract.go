@@ -31,6 +31,7 @@ type unitExtracted struct {
 	Version    string `json:"version,omitempty"`
 	Reading    string `json:"reading,omitempty"`    // empty: never
 	Digest     string `json:"digest,omitempty"`     // of File
+	Rows       string `json:"rows,omitempty"`       // digest of its rowsFile; empty: there is none
 	Quarantine string `json:"quarantine,omitempty"` // SHA-256 of the list of bad cells; empty: there are none
 
 	ReadBy string `json:"read_by,omitempty"` // the run that read the unit, if it was an earlier one
@@ -191,9 +192,17 @@ func (r *run) extractUnit(ctx context.Context, index int, u schemas.Unit, n int,
 	quarantine := newQuarantine(r.deps.Workspace.disk, r.path(QuarantineFile(index)), u, r.deps.Workspace.Pseudonyms)
 	defer quarantine.discard()
 	collector := idset.NewCollector(r.job.Rules, builder, quarantine.add)
+	rows := r.rowWriter(result)
+	if rows != nil {
+		defer rows.Discard()
+		collector.KeepRows(rows)
+	}
 	err := r.collect(ctx, u, n, collector)
 	if err == nil {
 		err = quarantine.publish()
+	}
+	if err == nil && rows != nil {
+		result.Rows, err = rows.Publish()
 	}
 	if err != nil {
 		builder.Close() // drops the ids of this unit

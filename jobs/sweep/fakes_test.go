@@ -42,10 +42,12 @@ type memoryTable struct {
 	onApply  func(u schemas.Unit)       // before commit
 	afterPub func(u schemas.Unit) error // after the change is visible
 	scanErr  map[string]error
+	onlyIDs  bool // does not take rows
 
 	reading string         // what Reading adds
 	scanned map[string]int // Scans, by unit
-	applied map[string]int // Applies, by unit
+	applied map[string]int // Applies, by ids or by rows, by unit
+	decoded map[string]int // of them by ids
 }
 
 type memoryUnit struct {
@@ -126,6 +128,40 @@ func (t *memoryTable) CountFlags(_ context.Context, u schemas.Unit) (n int64, er
 func (t *memoryTable) RemoveLeftovers([]schemas.Unit) error { return nil }
 
 func (t *memoryTable) Apply(_ context.Context, u schemas.Unit, since func([]byte) (int64, bool), commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	t.mu.Lock()
+	if t.decoded == nil {
+		t.decoded = map[string]int{}
+	}
+	t.decoded[u.Name]++
+	t.mu.Unlock()
+	return t.apply(u, func(m *memoryUnit, found []int64) (nulls int64, err error) {
+		for i, cell := range m.cells {
+			if cell == nil {
+				nulls++
+			} else if ms, ok := since(cell); ok {
+				found[i] = ms
+			}
+		}
+		return nulls, nil
+	}, commit)
+}
+
+// TakesRows makes it a RowTarget.
+func (t *memoryTable) TakesRows() bool { return !t.onlyIDs }
+
+func (t *memoryTable) ApplyRows(ctx context.Context, u schemas.Unit, rows schemas.RowTimes, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	return t.apply(u, func(m *memoryUnit, found []int64) (nulls int64, err error) {
+		for first := 0; first < len(found) && err == nil; first += 30 { // groups of rows
+			var more int64
+			more, err = rows(ctx, int64(first), int64(min(30, len(found)-first)), func(row, sinceMS int64) { found[row] = sinceMS })
+			nulls += more
+		}
+		return nulls, err
+	}, commit)
+}
+
+// apply writes the flags that find puts beside the rows.
+func (t *memoryTable) apply(u schemas.Unit, find func(*memoryUnit, []int64) (nulls int64, err error), commit func(schemas.Receipt) error) (schemas.Receipt, error) {
 	if err := t.applyErr[u.Name]; err != nil {
 		return schemas.Receipt{}, err
 	}
@@ -134,30 +170,30 @@ func (t *memoryTable) Apply(_ context.Context, u schemas.Unit, since func([]byte
 	if t.applied == nil {
 		t.applied = map[string]int{}
 	}
-	t.applied[u.Name]++
 	m := t.unit(u.Name)
 	r := schemas.Receipt{Table: u.Table, Unit: u.Name, VersionBefore: u.Version, VersionAfter: u.Version, Rows: int64(len(m.cells))}
 	if fmt.Sprint(m.version) != u.Version {
 		return r, errors.New("changed")
 	}
+	found := make([]int64, len(m.cells))
+	var err error
+	if r.Nulls, err = find(m, found); err != nil {
+		return r, err
+	}
+	t.applied[u.Name]++
 	next := slices.Clone(m.since)
-	for i, cell := range m.cells {
-		if cell == nil {
-			r.Nulls++
-			continue
-		}
-		ms, ok := since(cell)
+	for i, ms := range found {
 		switch {
-		case !ok && next[i] != 0:
+		case ms == 0 && next[i] != 0:
 			r.Kept++
-		case ok && next[i] == 0:
+		case ms != 0 && next[i] == 0:
 			next[i] = ms
 			r.NewlyFlagged++
-		case ok && ms < next[i]:
+		case ms != 0 && ms < next[i]:
 			next[i] = ms
 			r.MovedEarlier++
 		}
-		if ok {
+		if ms != 0 {
 			r.OptedOut++
 		}
 	}

@@ -21,6 +21,8 @@ func (f *finishing) Apply(ctx context.Context, u schemas.Unit, since func([]byte
 	return f.memoryTable.Apply(ctx, u, since, commit)
 }
 
+func (f *finishing) TakesRows() bool { return false }
+
 func (f *finishing) Clear(ctx context.Context, u schemas.Unit, match, others func([]byte) bool, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
 	f.calls["clear "+u.Name]++
 	return f.memoryTable.Clear(ctx, u, match, others, commit)

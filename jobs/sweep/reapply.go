@@ -34,7 +34,7 @@ func (r *run) reapply(ctx context.Context) error {
 	if err != nil || len(which) == 0 {
 		return err
 	}
-	a := applier{run: r, phase: "reapply", published: schemas.EventTableReapplied, units: r.units, which: which, set: set}
+	a := applier{run: r, phase: "reapply", published: schemas.EventTableReapplied, units: r.units, which: which, set: set, finder: idset.NewFinder(set)}
 	if err := a.all(ctx, reapplyLog); err != nil {
 		return err
 	}

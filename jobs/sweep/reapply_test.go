@@ -24,6 +24,8 @@ func (c *countingTarget) Apply(ctx context.Context, u schemas.Unit, since func([
 	return c.memoryTable.Apply(ctx, u, since, commit)
 }
 
+func (c *countingTarget) TakesRows() bool { return false }
+
 func (b *bench) countCalls() map[string]int {
 	c := &countingTarget{memoryTable: b.table, calls: map[string]int{}}
 	b.job.Tables[0].Target = c

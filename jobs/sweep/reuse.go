@@ -168,6 +168,16 @@ func (r *run) takeOver(ctx context.Context, k kept, d unitExtracted, index int) 
 			return d, err
 		}
 	}
+	if d.Rows != "" {
+		err := r.takeRows(ctx, filepath.Join(k.dir, rowsFile(d.File)), d, r.path(rowsFile(file)))
+		if ctx.Err() != nil {
+			return d, ctx.Err()
+		}
+		if err != nil {
+			r.deps.Log.Warn("which rows of a unit hold its ids is not known any more", "table", d.Table, "unit", d.Unit, "error", err)
+			d.Rows = ""
+		}
+	}
 	if d.ReadBy == "" {
 		d.ReadBy = k.run
 	}

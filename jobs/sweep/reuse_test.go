@@ -17,7 +17,9 @@ import (
 )
 
 // fresh forgets what was counted so far.
-func (t *memoryTable) fresh() { t.scanned, t.applied = map[string]int{}, map[string]int{} }
+func (t *memoryTable) fresh() {
+	t.scanned, t.applied, t.decoded = map[string]int{}, map[string]int{}, map[string]int{}
+}
 
 // lastRun is the folder of the last run.
 func lastRun(t *testing.T, b *bench) string {
@@ -216,8 +218,9 @@ func TestKeptIDsArePrivateAndGoWithTheirUnit(t *testing.T) {
 	b.table.units = b.table.units[1:]
 	b.mustRun()
 	files := idFilesOf(t, b)
-	if want := filepath.Join(lastRun(t, b), unitFile(0)); len(files) != 1 || files[0] != want {
-		t.Fatalf("kept %v, want %s alone", files, want)
+	unit := filepath.Join(lastRun(t, b), unitFile(0))
+	if want := []string{unit, rowsFile(unit)}; !slices.Equal(files, want) {
+		t.Fatalf("kept %v, want %v", files, want)
 	}
 	err := filepath.WalkDir(filepath.Join(b.dir, runsDir), func(path string, e fs.DirEntry, err error) error {
 		if err != nil {

@@ -128,6 +128,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 
 type previewTarget struct{ *memoryTable }
 
+func (previewTarget) TakesRows() bool { return false }
+
 var errPreviewed = errors.New("previewed")
 
 func (p previewTarget) Apply(ctx context.Context, u schemas.Unit, since func([]byte) (int64, bool), _ func(schemas.Receipt) error) (schemas.Receipt, error) {

@@ -2,8 +2,11 @@
 // own, so that bench.py can measure it as a whole:
 //
 //	bench list IDS.csv LIST      make a suppression list, as a workspace keeps it
-//	bench apply FILE LIST        put the flags of known opt-outs into FILE
-//	bench extract FILE DIR       leave the distinct ids of FILE as shards in DIR
+//	bench apply FILE LIST DIR    put the flags of known opt-outs into FILE, by the
+//	                             rows that extract has left in DIR
+//	bench decode FILE LIST       the same by decoding the ids of FILE
+//	bench extract FILE DIR       leave the distinct ids of FILE as shards in DIR,
+//	                             and which row holds which
 //	bench rewrite FILE OUT LIST CODEC
 //	                             decode FILE and encode it anew with arrow v17
 //
@@ -26,6 +29,7 @@ import (
 	"optsweep/connectors/parquet"
 	"optsweep/jobs/idset"
 	"optsweep/schemas"
+	"optsweep/schemas/durable"
 )
 
 const limit = 1 << 30 // bytes
@@ -45,14 +49,16 @@ func run(args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "list":
 		return list(ctx, args[1], args[2])
-	case len(args) == 3 && args[0] == "apply":
-		return apply(ctx, args[1], args[2])
+	case len(args) == 4 && args[0] == "apply":
+		return apply(ctx, args[1], args[2], args[3])
+	case len(args) == 3 && args[0] == "decode":
+		return apply(ctx, args[1], args[2], "")
 	case len(args) == 3 && args[0] == "extract":
 		return extract(ctx, args[1], args[2])
 	case len(args) == 5 && args[0] == "rewrite":
 		return rewrite(ctx, args[1], args[2], args[3], args[4])
 	}
-	return errors.New("usage: bench list IDS.csv LIST | apply FILE LIST | extract FILE DIR | rewrite FILE OUT LIST CODEC")
+	return errors.New("usage: bench list IDS.csv LIST | apply FILE LIST DIR | decode FILE LIST | extract FILE DIR | rewrite FILE OUT LIST CODEC")
 }
 
 func list(ctx context.Context, csv, to string) error {
@@ -106,7 +112,8 @@ func open(ctx context.Context, path string) (*parquet.Table, schemas.Unit, error
 	return t, units[0], nil
 }
 
-func apply(ctx context.Context, path, ids string) error {
+// apply goes by rows if dir is not empty.
+func apply(ctx context.Context, path, ids, dir string) error {
 	set, err := load(ctx, ids)
 	if err != nil {
 		return err
@@ -115,12 +122,39 @@ func apply(ctx context.Context, path, ids string) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := t.Apply(ctx, u, set.Since, func(schemas.Receipt) error { return nil })
+	commit := func(schemas.Receipt) error { return nil }
+	var receipt schemas.Receipt
+	if dir == "" {
+		receipt, err = t.Apply(ctx, u, set.Since, commit)
+	} else {
+		receipt, err = applyRows(ctx, t, u, set, dir, commit)
+	}
 	if err == nil {
 		fmt.Println(receipt.Rows, receipt.Flagged)
 	}
 	return err
 }
+
+func applyRows(ctx context.Context, t *parquet.Table, u schemas.Unit, set *idset.OptedOut, dir string, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
+	found, err := idset.NewFinder(set).Find(ctx, filepath.Join(dir, unitIDs), limit/8/24)
+	if err != nil {
+		return schemas.Receipt{}, err
+	}
+	if found.Hits == nil {
+		return schemas.Receipt{}, errors.New("ids cannot be told from each other by their rows")
+	}
+	rows, err := idset.OpenRows(filepath.Join(dir, unitRows))
+	if err != nil {
+		return schemas.Receipt{}, err
+	}
+	defer rows.Close()
+	return t.ApplyRows(ctx, u, func(ctx context.Context, first, n int64, optedOut func(row, sinceMS int64)) (int64, error) {
+		return rows.Each(ctx, found.Hits, first, n, optedOut)
+	}, commit)
+}
+
+// Names of what extract leaves beside the shards.
+const unitIDs, unitRows = "unit.ids", "unit.rows"
 
 func extract(ctx context.Context, path, dir string) error {
 	t, u, err := open(ctx, path)
@@ -134,6 +168,9 @@ func extract(ctx context.Context, path, dir string) error {
 	b := idset.NewBuilder(idset.Options{Spill: dir, Memory: limit / 2})
 	defer b.Close()
 	c := idset.NewCollector(rules, b, nil)
+	rows := idset.NewRowWriter(durable.Disk{}, filepath.Join(dir, unitRows))
+	defer rows.Discard()
+	c.KeepRows(rows)
 	parts := idset.NewParts(c)
 	if err := t.ScanParts(ctx, u, runtime.GOMAXPROCS(0), parts.Add, parts.End); err != nil {
 		return err
@@ -142,7 +179,10 @@ func extract(ctx context.Context, path, dir string) error {
 	if err != nil {
 		return err
 	}
-	unit := filepath.Join(dir, "unit.ids")
+	if _, err := rows.Publish(); err != nil {
+		return err
+	}
+	unit := filepath.Join(dir, unitIDs)
 	if _, err := b.WriteFile(ctx, unit); err != nil {
 		return err
 	}

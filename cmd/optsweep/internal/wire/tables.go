@@ -28,9 +28,9 @@ var (
 	_ table        = (*bigquery.Table)(nil)
 	_ sweep.Pinner = (*bigquery.Table)(nil)
 
-	_ sweep.Finisher = (*parquet.Table)(nil)
-
+	_ sweep.Finisher    = (*parquet.Table)(nil)
 	_ sweep.PartsSource = (*parquet.Table)(nil)
+	_ sweep.RowTarget   = (*parquet.Table)(nil)
 )
 
 // Prepare readies the process. It is called once, before anything runs.
