@@ -138,6 +138,9 @@ func TestRowsAreKeptForTheNextRun(t *testing.T) {
 			if want := map[string]int{"a": 2, "b": 1}; !reflect.DeepEqual(b.table.applied, want) || !reflect.DeepEqual(b.table.decoded, c.decoded) {
 				t.Errorf("worked out %v, want %v; of these by ids %v, want %v", b.table.applied, want, b.table.decoded, c.decoded)
 			}
+			if _, err := os.Stat(filepath.Join(lastRun(t, b), rowsFile(unitFile(0)))); (err == nil) != (len(c.decoded) == 0) {
+				t.Errorf("the rows that the first run left were taken over: %v", err == nil)
+			}
 			b.operator.optedOut[testID(2)] = 1_650_000_000_000
 			b.table.fresh()
 			b.mustRun()
