@@ -29,7 +29,7 @@ type pool struct {
 // newPool makes a pool that takes at most limit bytes. An eighth of that is
 // for sorting parts; it is enough for parts far above the average.
 func newPool(limit int64) pool {
-	const perID = 2*entryBytes + idWidth // entries, room for them, sorted ids
+	const perID = 2*entryBytes + sortAhead*idWidth // entries, room for them, sorted ids
 	return pool{
 		maxSlabs: int(min((limit-limit/8)/slabBytes, math.MaxUint32/slabRecords)),
 		maxPart:  int(limit / 8 / perID / maxSorters),
@@ -157,6 +157,7 @@ func (s *sorter) gather(e []entry) []byte {
 }
 
 const (
+	sortAhead   = 3       // parts that one has sorted before they are emitted
 	maxSorters  = 4       // goroutines that sort parts of one pool
 	parallelIDs = 1 << 16 // a smaller pool is sorted by one
 )
@@ -183,16 +184,19 @@ func (p *pool) drainParallel(n int, out emit) error {
 	stop := make(chan struct{})
 	defer wg.Wait()
 	defer close(stop)
-	sorted, emitted := make([]chan []byte, n), make([]chan struct{}, n)
+	sorted, free := make([]chan []byte, n), make([]chan []byte, n)
 	for i := range n {
-		sorted[i], emitted[i] = make(chan []byte), make(chan struct{}, 1)
-		emitted[i] <- struct{}{}
+		sorted[i], free[i] = make(chan []byte, sortAhead), make(chan []byte, sortAhead)
 		wg.Go(func() {
 			s := p.sorter()
+			free[i] <- s.ids
+			for range sortAhead - 1 {
+				free[i] <- make([]byte, 0, p.most*idWidth)
+			}
 			for at := i; at < parts; at += n {
 				e := s.sort(&p.parts[at])
 				select {
-				case <-emitted[i]: // s.ids is free again
+				case s.ids = <-free[i]:
 				case <-stop:
 					return
 				}
@@ -205,10 +209,11 @@ func (p *pool) drainParallel(n int, out emit) error {
 		})
 	}
 	for at := range parts {
-		if err := out(<-sorted[at%n]); err != nil {
+		ids := <-sorted[at%n]
+		if err := out(ids); err != nil {
 			return err
 		}
-		emitted[at%n] <- struct{}{}
+		free[at%n] <- ids
 	}
 	return nil
 }
