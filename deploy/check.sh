@@ -68,7 +68,7 @@ go -C tools build -o "$work/cyclonedx" github.com/CycloneDX/cyclonedx-gomod/cmd/
 export CYCLONEDX=$work/cyclonedx SOURCE_DATE_EPOCH=1767225600
 release/build.sh v0.0.1-check "$work/one" linux/amd64 windows/amd64
 mkdir "$work/elsewhere"
-(cd .. && git ls-files -z -- go.mod go.sum README.md cmd connectors jobs schemas deploy/release | xargs -0 cp --parents -t "$work/elsewhere")
+(cd .. && git ls-files -z -- go.mod go.sum '*.md' cmd connectors jobs schemas deploy/release | xargs -0 cp --parents -t "$work/elsewhere")
 "$work/elsewhere/deploy/release/build.sh" v0.0.1-check "$work/two" linux/amd64 windows/amd64
 diff -r "$work/one" "$work/two"
 (cd "$work/one" && sha256sum --quiet --check SHA256SUMS)

@@ -47,6 +47,12 @@ if [ -z "${CYCLONEDX:-}" ]; then
   CYCLONEDX=$work/cyclonedx-gomod
 fi
 
+# README, the pages that it sends readers to, and what those are about.
+mkdir "$work/pages"
+find README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md connectors jobs schemas cmd/optsweep/docs deploy \
+  \( -name '*.md' -o -path 'cmd/optsweep/docs/man/*.1' -o -path 'schemas/*' \( -name '*.sql' -o -name '*.json' -o -name '*.txt' \) \) -print0 |
+  xargs -0 cp --parents -t "$work/pages"
+
 for platform in "${platforms[@]}"; do
   goos=${platform%/*} goarch=${platform#*/}
   name=optsweep_${version}_${goos}_${goarch}
@@ -56,7 +62,7 @@ for platform in "${platforms[@]}"; do
   GOOS=$goos GOARCH=$goarch go build -trimpath -buildvcs=false \
     -ldflags "-s -w -buildid= -X optsweep/cmd/optsweep/internal/wire.stamp=$version" \
     -o "$work/$name/$binary" ./cmd/optsweep
-  cp README.md "$work/$name/"
+  cp -r "$work/pages/." "$work/$name/"
   # What is linked into this very binary, as Go recorded it; no serial number and no time.
   "$CYCLONEDX" bin -json -noserial -version "$version" -output "$work/sbom.json" "$work/$name/$binary" 2>"$work/sbom.log" ||
     { cat "$work/sbom.log" >&2; exit 1; }

@@ -20,7 +20,8 @@ def main() -> None:
     folder, out, goos = sys.argv[1:]
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     base = os.path.basename(folder)
-    files = [(f"{base}/{name}", os.path.join(folder, name)) for name in sorted(os.listdir(folder))]
+    paths = sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+    files = [(f"{base}/{os.path.relpath(path, folder)}".replace(os.sep, "/"), path) for path in paths]
     if goos == "windows":
         with zipfile.ZipFile(os.path.join(out, base + ".zip"), "w") as archive:
             for name, path in files:
