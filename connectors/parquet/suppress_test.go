@@ -43,7 +43,10 @@ func pass(tab *parquet.Table, units []schemas.Unit, since parquet.Since, workers
 	tasks := errgroup.Group{}
 	tasks.SetLimit(workers)
 	for _, u := range units {
-		if _, ok := done[u.Name]; ok {
+		mu.Lock()
+		_, ok := done[u.Name]
+		mu.Unlock()
+		if ok {
 			continue
 		}
 		tasks.Go(func() error {
