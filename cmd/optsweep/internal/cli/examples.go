@@ -31,7 +31,6 @@ var commandExamples = map[string]string{
 	"operator inspect": "optsweep operator inspect ./optout",
 	"operator key new": "optsweep operator key new --clients clients.json",
 	"operator serve":   "optsweep operator serve --optout-log ./optout --clients clients.json\noptsweep operator serve --optout-log ./optout --clients clients.json --fault 429:every=10",
-	"report columns":   "optsweep report columns",
 	"runs show":        "optsweep runs show 20260304T040000.000Z",
 	"schedule explain": "optsweep schedule explain --next 10",
 	"suppress import":  "optsweep suppress import --source site-form --basis \"opt-out form of the site\" --format csv --id-column euid --time-column opted_out_at --time-unit rfc3339 optouts.csv",
