@@ -114,3 +114,19 @@ func TestReadingNamesTheColumn(t *testing.T) {
 		t.Error("two columns are one reading")
 	}
 }
+
+// What is read in another way is never taken for the same.
+func TestReadingNamesColumnAndEncoding(t *testing.T) {
+	seen := map[string]bool{}
+	for _, o := range []parquet.Options{{IDColumn: "a"}, {IDColumn: "b"}, {IDColumn: "a", IDEncoding: parquet.Binary}} {
+		o.Table, o.Path = "t", "x"
+		tab, err := parquet.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[tab.Reading()] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("only %d readings: %v", len(seen), seen)
+	}
+}
