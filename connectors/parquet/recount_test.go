@@ -101,20 +101,6 @@ func TestFlagsAreCountedWithoutTheIDs(t *testing.T) {
 	}
 }
 
-func TestReadingNamesTheColumn(t *testing.T) {
-	a, err := parquet.New(parquet.Options{Path: "x", IDColumn: "a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := parquet.New(parquet.Options{Path: "x", IDColumn: "b"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.Reading() == b.Reading() {
-		t.Error("two columns are one reading")
-	}
-}
-
 // What is read in another way is never taken for the same.
 func TestReadingNamesColumnAndEncoding(t *testing.T) {
 	seen := map[string]bool{}
