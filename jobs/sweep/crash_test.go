@@ -74,13 +74,13 @@ func crashTable(t *testing.T, prepare func(*bench), stored bool, undisturbed *be
 		batches, writes := b.operator.batches, b.writes()
 		n := 0
 		errDead := errors.New("dead")
-		b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+		b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 			n++
 			if n <= step {
 				return false, nil
 			}
 			return stored && n == step+1, errDead
-		}}
+		})}
 		_, err := b.run(context.Background())
 		if n <= step {
 			if err != nil {
@@ -125,12 +125,12 @@ func TestRunSurvivesDeathAroundTheReplacementOfAUnit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			dead := false
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 				if dead {
 					return false, errors.New("dead")
 				}
 				return false, nil
-			}}
+			})}
 			arm(b, &dead)
 			if _, err := b.run(context.Background()); err == nil {
 				t.Fatal("the death was not seen")

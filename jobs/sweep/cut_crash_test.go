@@ -26,12 +26,12 @@ func TestPurgeOfTheLedgerSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := 0
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 				if n++; n > step {
 					return stored && n == step+1, errors.New("dead")
 				}
 				return false, nil
-			}}
+			})}
 			_, err = b.purge(b.all())
 			reached := n > step
 			if reached == (err == nil) {
@@ -121,12 +121,12 @@ func TestCutThatWasBegunIsCompleted(t *testing.T) {
 	if err := os.WriteFile(temp, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.disk = durable.Disk{Fault: func(s durable.Step, path string) (bool, error) {
+	b.disk = durable.Disk{Fault: oneByOne(func(s durable.Step, path string) (bool, error) {
 		if s == durable.Rename && filepath.Base(path) == ledgerFile {
 			return false, errors.New("dead")
 		}
 		return false, nil
-	}}
+	})}
 	if _, err := b.purge(b.all()); err == nil {
 		t.Fatal("the failure was not seen")
 	}

@@ -207,12 +207,12 @@ func (b *bench) dryRun() {
 // A list that only a run has told of which was given up stays in force.
 func TestListOutlivesARunThatWasGivenUp(t *testing.T) {
 	b := newBench(t)
-	b.disk = durable.Disk{Fault: func(_ durable.Step, path string) (bool, error) {
+	b.disk = durable.Disk{Fault: oneByOne(func(_ durable.Step, path string) (bool, error) {
 		if filepath.Base(path) == applyLog {
 			return false, errors.New("dead")
 		}
 		return false, nil
-	}}
+	})}
 	if _, err := b.run(context.Background()); err == nil {
 		t.Fatal("the run was not cut short")
 	}
@@ -285,12 +285,12 @@ func (b *bench) mustRunAny() {
 func (b *bench) cutShort(n int) {
 	b.t.Helper()
 	steps := 0
-	b.disk = durable.Disk{Fault: func(s durable.Step, _ string) (bool, error) {
+	b.disk = durable.Disk{Fault: oneByOne(func(s durable.Step, _ string) (bool, error) {
 		if steps++; steps > 8 {
 			return false, errors.New("dead")
 		}
 		return false, nil
-	}}
+	})}
 	_, err := b.unflag(n)
 	b.disk = durable.Disk{}
 	if types := b.ledgerTypes(); err == nil || types[schemas.EventUnflagStarted] != types[schemas.EventUnflagged]+1 {

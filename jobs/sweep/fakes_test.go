@@ -420,3 +420,14 @@ func (b *bench) keepToPlan() {
 	plan := b.plan()
 	b.job.Plan, b.job.Started.Plan = &plan, "digest"
 }
+
+// oneByOne lets a fault decide on one step at a time: files of a unit are written
+// side by side.
+func oneByOne(fault durable.Fault) durable.Fault {
+	var mu sync.Mutex
+	return func(step durable.Step, path string) (bool, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return fault(step, path)
+	}
+}

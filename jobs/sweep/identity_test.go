@@ -41,12 +41,12 @@ func TestWorkspaceIsMarked(t *testing.T) {
 	before := readMark(t, b)
 	broken := errors.New("broken")
 	for _, stored := range []bool{false, true} {
-		failing := durable.Disk{Fault: func(step durable.Step, path string) (bool, error) {
+		failing := durable.Disk{Fault: oneByOne(func(step durable.Step, path string) (bool, error) {
 			if step == durable.Rename && filepath.Base(path) == workspaceFile {
 				return stored, broken
 			}
 			return false, nil
-		}}
+		})}
 		if err := os.WriteFile(filepath.Join(b.dir, workspaceFile), []byte(before), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -62,12 +62,12 @@ func TestUnflagOffOwnListsSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 			b.importOwn("b", own{28: early})
 			b.mustRun()
 			n := 0
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 				if n++; n > step {
 					return stored && n == step+1, errors.New("dead")
 				}
 				return false, nil
-			}}
+			})}
 			_, err := b.unflagOff(28, "a", "b")
 			died := n > step
 			b.disk = durable.Disk{}

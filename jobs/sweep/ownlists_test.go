@@ -388,12 +388,12 @@ func TestImportSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 				b := newBench(t)
 				b.importOwn("a", own{1: late, 2: early})
 				n := 0
-				b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+				b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 					if n++; n > step {
 						return stored && n == step+1, errors.New("dead")
 					}
 					return false, nil
-				}}
+				})}
 				err := c.act(b)
 				died := n > step
 				b.disk = durable.Disk{}

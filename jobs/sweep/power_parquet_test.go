@@ -72,13 +72,13 @@ func overParquet(t *testing.T, mode parquet.Mode) {
 	undisturbed, root := prepare()
 	// Up to apply the modes do the same.
 	steps, first := 0, 0
-	undisturbed.disk = durable.Disk{Fault: func(_ durable.Step, path string) (bool, error) {
+	undisturbed.disk = durable.Disk{Fault: oneByOne(func(_ durable.Step, path string) (bool, error) {
 		if filepath.Base(path) == applyLog && first == 0 && mode != parquet.Column {
 			first = steps
 		}
 		steps++
 		return false, nil
-	}}
+	})}
 	if rep, err := over(undisturbed, root); err != nil || rep.Tables[0].RowsFlagged == 0 {
 		t.Fatal(rep.Tables, err)
 	}

@@ -108,12 +108,12 @@ func TestPurgeSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 			runs := b.months()
 			r := Retention{IDsBefore: b.clock, RunsBefore: time.Date(2026, 5, 15, 0, 0, 0, 0, time.UTC)}
 			n := 0
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 				if n++; n > step {
 					return stored && n == step+1, errors.New("dead")
 				}
 				return false, nil
-			}}
+			})}
 			_, err := b.purge(r)
 			reached := n > step
 			if (!b.has(runsDir, runs[0]) || !b.has(runsDir, runs[1], checkLog)) && b.ledgerTypes()[schemas.EventPurged] == 0 {

@@ -222,7 +222,7 @@ func TestUnflagSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 			b := newBench(t)
 			b.mustRun()
 			n, dead := 0, false
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 				n++
 				if dead || mode != "after publication" && n > step {
 					stored := !dead && mode == "stored"
@@ -230,7 +230,7 @@ func TestUnflagSurvivesAFailureOfAnyDurableStep(t *testing.T) {
 					return stored, errors.New("dead")
 				}
 				return false, nil
-			}}
+			})}
 			if mode == "after publication" {
 				published := 0
 				b.table.afterPub = func(schemas.Unit) error {
@@ -309,12 +309,12 @@ func TestNothingButUnflagClearsAFlag(t *testing.T) {
 			}
 			broken := rapid.IntRange(0, 200).Draw(rt, "failing step")
 			n := 0
-			b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+			b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 				if n++; n > broken && broken < 100 {
 					return false, errors.New("dead")
 				}
 				return false, nil
-			}}
+			})}
 			if rapid.Bool().Draw(rt, "job changed") {
 				b.job.Started.ConfigDigest += "x" // the unfinished run is given up
 			}

@@ -39,12 +39,12 @@ func TestFlagsAreThoseOfTheUnionOfAllLists(t *testing.T) {
 			}
 			if at := rapid.IntRange(0, 60).Draw(rt, "failing step"); at > 0 {
 				n := 0
-				b.disk = durable.Disk{Fault: func(durable.Step, string) (bool, error) {
+				b.disk = durable.Disk{Fault: oneByOne(func(durable.Step, string) (bool, error) {
 					if n++; n > at {
 						return false, errors.New("dead")
 					}
 					return false, nil
-				}}
+				})}
 				_, _ = b.run(context.Background())
 				b.disk = durable.Disk{}
 			}
