@@ -120,11 +120,12 @@ func environmentBits(e Environment) byte {
 	return 1
 }
 
-func xor(id *ID) (x byte) {
-	for _, b := range id {
-		x ^= b
-	}
-	return x
+func xor(id *ID) byte {
+	x := binary.NativeEndian.Uint64(id[0:]) ^ binary.NativeEndian.Uint64(id[8:]) ^
+		binary.NativeEndian.Uint64(id[16:]) ^ binary.NativeEndian.Uint64(id[24:])
+	x ^= x >> 32
+	x ^= x >> 16
+	return byte(x) ^ byte(x>>8) ^ id[32]
 }
 
 // reserved tells whether the 32 bytes of the body are all 0x00 or all 0xFF:

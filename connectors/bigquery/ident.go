@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"optsweep/schemas"
 )
@@ -83,14 +84,16 @@ type step struct {
 // repeated ones end in [].
 type path []step
 
-var fieldShape = regexp.MustCompile(`^[\pL_][\pL\pN_]{0,299}$`)
+var fieldShape = regexp.MustCompile(`^[\pL_][\pL\pN_]*$`)
+
+const maxField = 300 // characters
 
 // parsePath reads a path such as euid, user.euid, ids[] or ids[].value.
 func parsePath(s string) (path, error) {
 	var p path
 	for field := range strings.SplitSeq(s, ".") {
 		name, repeated := strings.CutSuffix(field, "[]")
-		if !fieldShape.MatchString(name) {
+		if !fieldShape.MatchString(name) || utf8.RuneCountInString(name) > maxField {
 			return nil, fmt.Errorf("%q is no path to a column, such as euid, user.euid or ids[].value", s)
 		}
 		p = append(p, step{name, repeated})

@@ -87,7 +87,8 @@ func FuzzParseTable(f *testing.F) {
 }
 
 func FuzzParsePath(f *testing.F) {
-	for _, s := range []string{"euid", "a.b", "ids[]", "ids[].value", "a[].b[].c", "", ".", "a..b", "a[]]", "1a", "ä", "a b", "a`"} {
+	for _, s := range []string{"euid", "a.b", "ids[]", "ids[].value", "a[].b[].c", "", ".", "a..b", "a[]]", "1a", "ä", "a b", "a`",
+		strings.Repeat("ä", maxField), strings.Repeat("a", maxField+1)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -97,6 +98,11 @@ func FuzzParsePath(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		for _, x := range p {
+			if n := utf8.RuneCountInString(x.name); n == 0 || n > maxField {
+				t.Errorf("%q: a name of %d characters is taken", s, n)
+			}
 		}
 		if p.String() != s || strings.ContainsAny(s, unsafe+" ") || !utf8.ValidString(s) {
 			t.Errorf("%q is taken for %s", s, p)

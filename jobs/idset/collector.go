@@ -68,12 +68,15 @@ type Collector struct {
 
 // stage is room for what one Add works on.
 type stage struct {
-	ids  [stageSize]schemas.ID
-	keys []byte // of all cells, for a RowWriter
+	batch  schemas.Batch
+	ids    [stageSize]schemas.ID
+	n      int    // of ids that are not handed over yet
+	keys   []byte // of all cells, for a RowWriter
+	counts Counts
 }
 
 // stageSize is the number of ids that are handed over at a time.
-const stageSize = 512
+const stageSize = 8 * schemas.BatchCells
 
 // NewCollector makes a Collector. onBad (may be nil) is called for each cell
 // that is neither NULL nor a valid id, one call at a time.
@@ -95,60 +98,96 @@ func (c *Collector) KeepRows(w *RowWriter) { c.rows = w }
 func (c *Collector) Add(cells schemas.Cells) error { return c.add(cells, c.bad) }
 
 func (c *Collector) add(cells schemas.Cells, onBad BadCell) error {
-	stage := c.stage.Get().(*stage)
-	defer c.stage.Put(stage)
-	stage.keys = stage.keys[:0]
-	counts := Counts{Rows: cells.Rows()}
-	n := 0
-	for i, cell := range cells.Values {
-		like := cells.Count(i)
-		if cell == nil {
-			counts.Nulls += like
-			stage.key(c.rows, nullKey)
-			continue
-		}
-		id, repaired, reason := c.rules.Parse(cell)
-		if reason != schemas.Valid {
-			counts.malformed(reason, like)
-			stage.key(c.rows, badKey)
-			if c.onBad == nil {
-				continue
-			}
-			if err := onBad(cells.Row(i), like, reason, cell); err != nil {
+	s := c.stage.Get().(*stage)
+	defer c.stage.Put(s)
+	s.n, s.keys, s.counts = 0, s.keys[:0], Counts{Rows: cells.Rows()}
+	for first := 0; first < len(cells.Values); first += schemas.BatchCells {
+		if s.n > stageSize-schemas.BatchCells {
+			if err := c.handOver(s); err != nil {
 				return err
 			}
-			continue
 		}
-		counts.Valid += like
-		if repaired {
-			counts.Repaired += like
-		}
-		stage.ids[n] = id
-		stage.key(c.rows, max(keyOf(id[:]), badKey))
-		if n++; n == stageSize {
-			if err := c.to.Add(stage.ids[:n]); err != nil {
-				return err
-			}
-			n = 0
+		end := min(first+schemas.BatchCells, len(cells.Values))
+		if n, ok := s.batch.Parse(c.rules, cells.Values[first:end], s.ids[s.n:]); ok {
+			c.addGood(s, cells, first, end, n)
+		} else if err := c.addEach(s, cells, first, end, onBad); err != nil {
+			return err
 		}
 	}
-	if err := c.to.Add(stage.ids[:n]); err != nil {
+	if err := c.handOver(s); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.counts.Add(counts)
+	c.counts.Add(s.counts)
 	if c.rows == nil {
 		return nil
 	}
-	return c.rows.add(cells, stage.keys)
+	return c.rows.add(cells, s.keys)
 }
 
-// key appends the key of a cell, if somebody wants it.
-func (s *stage) key(w *RowWriter, key uint64) {
-	if w != nil {
-		s.keys = binary.BigEndian.AppendUint64(s.keys, key)
+func (c *Collector) handOver(s *stage) error {
+	err := c.to.Add(s.ids[:s.n])
+	s.n = 0
+	return err
+}
+
+// addGood takes in the cells from first to end, of which n hold the ids that
+// the stage has room for next, and the others are NULL.
+func (c *Collector) addGood(s *stage, cells schemas.Cells, first, end, n int) {
+	if cells.Counts == nil {
+		s.counts.Valid += int64(n)
+		s.counts.Nulls += int64(end - first - n)
 	}
+	for i := first; cells.Counts != nil && i < end; i++ {
+		if cells.Values[i] == nil {
+			s.counts.Nulls += cells.Counts[i]
+		} else {
+			s.counts.Valid += cells.Counts[i]
+		}
+	}
+	if c.rows != nil {
+		id := s.n
+		for _, cell := range cells.Values[first:end] {
+			key := uint64(nullKey)
+			if cell != nil {
+				key = rowKey(&s.ids[id])
+				id++
+			}
+			s.keys = binary.BigEndian.AppendUint64(s.keys, key)
+		}
+	}
+	s.n += n
+}
+
+// addEach takes in the cells from first to end, whatever they are.
+func (c *Collector) addEach(s *stage, cells schemas.Cells, first, end int, onBad BadCell) error {
+	for i := first; i < end; i++ {
+		cell, like, key := cells.Values[i], cells.Count(i), uint64(badKey)
+		if cell == nil {
+			s.counts.Nulls += like
+			key = nullKey
+		} else if id, repaired, reason := c.rules.Parse(cell); reason == schemas.Valid {
+			s.counts.Valid += like
+			if repaired {
+				s.counts.Repaired += like
+			}
+			s.ids[s.n] = id
+			s.n++
+			key = rowKey(&id)
+		} else {
+			s.counts.malformed(reason, like)
+			if c.onBad != nil {
+				if err := onBad(cells.Row(i), like, reason, cell); err != nil {
+					return err
+				}
+			}
+		}
+		if c.rows != nil {
+			s.keys = binary.BigEndian.AppendUint64(s.keys, key)
+		}
+	}
+	return nil
 }
 
 func (c *Collector) bad(row, n int64, reason schemas.Reason, cell []byte) error {

@@ -74,7 +74,9 @@ func (p *pool) addSlab() bool {
 		return false
 	}
 	first := uint32(len(p.slabs)) * slabChunks
-	p.slabs = append(p.slabs, make([]byte, slabBytes))
+	slab := make([]byte, slabBytes)
+	prefault(slab)
+	p.slabs = append(p.slabs, slab)
 	for c := first + slabChunks; c > first; c-- {
 		p.free = append(p.free, c-1)
 	}

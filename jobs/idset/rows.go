@@ -20,6 +20,9 @@ const (
 	rowsWidth = 8
 )
 
+// rowKey is what stands for an id in a file of kind rowKind.
+func rowKey(id *schemas.ID) uint64 { return max(keyOf(id[:]), badKey) }
+
 // keyOf is the key of an id.
 func keyOf(id []byte) uint64 { return binary.BigEndian.Uint64(id[keyAt:]) }
 

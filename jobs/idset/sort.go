@@ -136,13 +136,26 @@ func (s slabs) distinct(e []entry) []entry {
 		}
 		group := e[i : i+n]
 		i += n
-		if n > 1 {
+		if n > 1 && s.same(group) {
+			group = group[:1]
+		} else if n > 1 {
 			slices.SortFunc(group, func(a, b entry) int { return compare(s.at(a.at), s.at(b.at)) })
 			group = slices.CompactFunc(group, func(a, b entry) bool { return *s.at(a.at) == *s.at(b.at) })
 		}
 		kept = append(kept, group...)
 	}
 	return kept
+}
+
+// same tells whether all of e stand for one id.
+func (s slabs) same(e []entry) bool {
+	first := s.at(e[0].at)
+	for _, x := range e[1:] {
+		if *s.at(x.at) != *first {
+			return false
+		}
+	}
+	return true
 }
 
 // emit takes ids in order, one or more records at a time. They are valid until
