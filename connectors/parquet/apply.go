@@ -17,7 +17,7 @@ import (
 )
 
 // copyStep is how much is copied between two looks at the context.
-const copyStep = 64 << 20
+const copyStep = 32 << 20
 
 // Apply puts the flags of a unit into its file. A flag that is there is never
 // cleared and only moves to an earlier time; a file whose column would not
@@ -110,6 +110,7 @@ func (t *Table) rewrite(ctx context.Context, u schemas.Unit, r rule, commit func
 	if err := c.out.Publish(); err != nil {
 		return schemas.Receipt{}, writeError(err)
 	}
+	c.replaced = true
 	return receipt, nil
 }
 
@@ -166,6 +167,8 @@ type change struct {
 	edits  map[string]string // of its application metadata
 	tail   *footer.Tail      // what follows the pages of the flag column
 	out    *durable.File
+
+	replaced bool // the old file by the new one
 }
 
 // begin opens a unit for a change.
@@ -196,6 +199,10 @@ func (t *Table) begin(u schemas.Unit) (*change, error) {
 
 // close drops the new file unless it was published.
 func (c *change) close() {
+	if c.replaced {
+		go c.source.close() // the system now frees the space of the old file, which takes it as long as a copy
+		return
+	}
 	if c.out != nil {
 		c.out.Discard()
 	}
@@ -233,6 +240,10 @@ func (c *change) receipt(groups []group, addColumn bool) (schemas.Receipt, proof
 // copied within the kernel where it can.
 func (c *change) copyBase(ctx context.Context, disk durable.Disk) (err error) {
 	if c.out, err = disk.Create(c.target, 0o600); err != nil {
+		return writeError(err)
+	}
+	c.out.WriteEarly()
+	if err := c.out.Reserve(c.base.Size); err != nil {
 		return writeError(err)
 	}
 	// Decoding uses ReadAt, so the file's position is free for the copy.

@@ -34,11 +34,6 @@ func Common(ctx context.Context, path string, n int, ids func(int) *schemas.ID, 
 	return err
 }
 
-// Seek counts the ids before id. All are in order.
-func Seek(ids []schemas.ID, id schemas.ID) int {
-	return seek(0, len(ids), func(i int) bool { return compare(&ids[i], &id) < 0 })
-}
-
 // seek returns the first number from at on that is not less, or end. It takes
 // steps that double, so that a few ids are found fast among many.
 func seek(at, end int, less func(int) bool) int {

@@ -75,16 +75,3 @@ func TestEveryByteOfAFileIsVerified(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
-
-func TestSeekCountsWhatIsBefore(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		ids := someIDs(t, "ids", 300)
-		slices.SortFunc(ids, Compare)
-		for _, id := range append(someIDs(t, "others", 10), ids...) {
-			n := Seek(ids, id)
-			if n > 0 && Compare(ids[n-1], id) >= 0 || n < len(ids) && Compare(ids[n], id) < 0 {
-				t.Fatalf("%d of %d", n, len(ids))
-			}
-		}
-	})
-}

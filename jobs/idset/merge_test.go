@@ -182,6 +182,37 @@ func TestMergeOfNothingAndOfOne(t *testing.T) {
 	}
 }
 
+func TestReaderFrom(t *testing.T) {
+	work, dir := t.TempDir(), t.TempDir()
+	ids := model(randomIDs(1, 9000))
+	opts := MergeOptions{Options: Options{Spill: work}, ShardIDs: 2500}
+	mustMerge(t, opts, writeUnits(t, opts.Options, work, ids, 2), dir)
+	rapid.Check(t, func(t *rapid.T) {
+		r, err := OpenReader(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		at := 0 // the next id
+		for range rapid.IntRange(1, 50).Draw(t, "calls") {
+			asked := randomIDs(rapid.Uint64().Draw(t, "other"), 1)[0]
+			if rapid.Bool().Draw(t, "of the set") {
+				asked = ids[rapid.IntRange(0, len(ids)-1).Draw(t, "which")]
+			}
+			for at < len(ids) && Compare(ids[at], asked) < 0 {
+				at++
+			}
+			switch id, err := r.From(&asked); {
+			case err != nil || (id == nil) != (at == len(ids)) || id != nil && *id != ids[at]:
+				t.Fatalf("at %d of %d: %v, %v", at, len(ids), id, err)
+			case id != nil && rapid.Bool().Draw(t, "pass"):
+				r.Pass()
+				at++
+			}
+		}
+	})
+}
+
 func TestReaderSeekTo(t *testing.T) {
 	work, dir := t.TempDir(), t.TempDir()
 	ids := model(randomIDs(1, 9000))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/bits"
+	"sync"
 
 	"optsweep/schemas"
 )
@@ -19,26 +20,33 @@ import (
 // others, so that other ids are seldom compared. In front of it is a Bloom
 // filter with two bits, in one word, per id: SinceEach tests it for many cells
 // at once, so that the processor waits for memory once and not for every cell.
+// Both are made for the first lookup: who goes by rows never looks a cell up.
 type OptedOut struct {
 	rules schemas.Rules
 	seed  maphash.Seed
 	ids   []schemas.ID
 	since []int64
-	slots []uint32 // a power of two, at most three quarters in use
+	made  sync.Once
+	slots []uint32 // a power of two, at most three quarters in use; nil until made
 	bloom []uint64 // one word per 8 slots
 }
 
 // NewOptedOut makes an empty set for the ids that rules accept, with room for
 // expect ids; it grows if there are more.
 func NewOptedOut(rules schemas.Rules, expect int) *OptedOut {
-	o := &OptedOut{
+	return &OptedOut{
 		rules: rules,
 		seed:  maphash.MakeSeed(),
 		ids:   make([]schemas.ID, 0, expect),
 		since: make([]int64, 0, expect),
 	}
-	o.resize(min(1<<bits.Len(uint(max(expect, 8))*4/3), maxSlots))
-	return o
+}
+
+// table makes the table, unless it is there. It is called before every use.
+func (o *OptedOut) table() {
+	o.made.Do(func() {
+		o.resize(min(1<<bits.Len(uint(max(cap(o.ids), 8))*4/3), maxSlots))
+	})
 }
 
 // maxSlots leaves a slot at least one bit for the hash.
@@ -47,13 +55,18 @@ const maxSlots = 1 << 31
 // Add adds opted-out ids. Of an id that is added again the earlier time stays.
 func (o *OptedOut) Add(optOuts ...schemas.OptOut) error {
 	for i := range optOuts {
-		if len(o.ids) >= len(o.slots)/4*3 {
-			if len(o.slots) == maxSlots {
-				return fmt.Errorf("more than %d opted-out ids", len(o.ids))
-			}
-			o.resize(2 * len(o.slots))
+		if len(o.ids) >= maxSlots/4*3 {
+			return fmt.Errorf("more than %d opted-out ids", len(o.ids))
 		}
 		x := &optOuts[i]
+		if n := len(o.ids); o.slots == nil && (n == 0 || compare(&o.ids[n-1], &x.ID) < 0) {
+			o.ids = append(o.ids, x.ID) // in the order of lists: it cannot be there yet
+			o.since = append(o.since, x.SinceMS)
+			continue
+		}
+		if o.table(); len(o.ids) >= len(o.slots)/4*3 {
+			o.resize(2 * len(o.slots))
+		}
 		var room [schemas.TextSize]byte
 		text := spell(&x.ID, &room)
 		h := maphash.Bytes(o.seed, text)
@@ -148,6 +161,7 @@ func (o *OptedOut) sinceOdd(cell []byte) (sinceMS int64, ok bool) {
 // SinceEach looks up many cells, two to three times as fast as Since. It calls
 // hit for those that are opted out, in order; i is the index in cells.
 func (o *OptedOut) SinceEach(cells [][]byte, hit func(i int, sinceMS int64)) {
+	o.table()
 	const batch = 256
 	var hashes [batch]uint64
 	var maybe [batch]uint8
@@ -200,6 +214,7 @@ func (o *OptedOut) SinceID(id schemas.ID) (sinceMS int64, ok bool) {
 }
 
 func (o *OptedOut) sinceText(text []byte) (sinceMS int64, ok bool) {
+	o.table()
 	h := maphash.Bytes(o.seed, text)
 	if word, a, b := o.bloomBits(h); *word>>a&(*word>>b)&1 == 0 {
 		return 0, false // the filter fits into nearer caches than the table
@@ -215,5 +230,6 @@ func (o *OptedOut) Len() int { return len(o.ids) }
 
 // Bytes is the memory that the set takes.
 func (o *OptedOut) Bytes() int64 {
+	o.table()
 	return int64(cap(o.ids))*schemas.IDSize + int64(cap(o.since))*8 + int64(len(o.slots))*4 + int64(len(o.bloom))*8
 }

@@ -153,7 +153,7 @@ func (h *Hits) find(key uint64) (sinceMS int64, ok bool) {
 // maybe is 0 for most keys that find will not find, and 1 for all others.
 func (h *Hits) maybe(key uint64) int {
 	bit := hashKey(key) >> (h.shift - bloomShift)
-	return int(h.bloom[bit/64%uint64(len(h.bloom))] >> (bit % 64) & 1)
+	return int(h.bloom[bit/64&uint64(len(h.bloom)-1)] >> (bit % 64) & 1)
 }
 
 // RowIndex is a file of a RowWriter, open for reading. It may be used

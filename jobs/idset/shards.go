@@ -320,6 +320,31 @@ func (r *Reader) Next(dst []schemas.ID) (n int, err error) {
 	return n, nil
 }
 
+// From passes over the ids before id and gives the next one, which stays the
+// next; nil at the end of the set. It is valid until another is asked for.
+func (r *Reader) From(id *schemas.ID) (*schemas.ID, error) {
+	for r.next < r.m.IDs {
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+		rest := r.cur.rest
+		n := seek(0, len(rest)/idWidth, func(i int) bool { return compare(record(rest[i*idWidth:]), id) < 0 })
+		r.pass(n)
+		if len(r.cur.rest) > 0 {
+			return record(r.cur.rest), nil
+		}
+	}
+	return nil, nil
+}
+
+// Pass passes over the id that From gave.
+func (r *Reader) Pass() { r.pass(1) }
+
+func (r *Reader) pass(n int) {
+	r.cur.rest = r.cur.rest[n*idWidth:]
+	r.next += int64(n)
+}
+
 // fill makes sure that the shard of the next id is open and holds it.
 func (r *Reader) fill() error {
 	if r.cur != nil && r.next == r.starts[r.shard+1] {

@@ -38,6 +38,7 @@ func (r *run) apply(ctx context.Context) error {
 	for i := range r.units {
 		a.which = append(a.which, i)
 	}
+	defer r.findAhead(ctx)()
 	if err := a.all(ctx, applyLog); err != nil {
 		return err
 	}
@@ -157,21 +158,23 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	if err != nil && !errors.As(err, &broken) {
 		return err // of the workspace, which all units need
 	}
-	found, hits, receipt, carried := idset.Found{}, "", schemas.Receipt{}, false
-	if err == nil {
-		if found, err = a.find(ctx, u, a.extracted[index]); err != nil {
+	receipt, carried := schemas.Receipt{}, false
+	find := a.finding(ctx, u, a.extracted[index])
+	if err == nil && a.carrier.may(u) {
+		found, err := find()
+		if err != nil {
 			return err // of the workspace, too
 		}
-	}
-	if a.carrier != nil && err == nil {
-		hits = a.carrier.hits(u, a.extracted[index], found)
-		receipt, carried = a.carrier.carry(ctx, u, a.extracted[index], hits)
+		receipt, carried = a.carrier.carry(ctx, u, a.extracted[index], found.name)
 	}
 	if err == nil && !carried {
-		receipt, err = a.write(ctx, index, u, found.Hits, hits)
+		receipt, err = a.write(ctx, index, u, find)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if errors.Is(err, errFinding) {
+		return err // of the workspace
 	}
 	if err == nil {
 		err = a.complete(index, receipt)
@@ -184,37 +187,28 @@ func (a *applier) unit(ctx context.Context, index int, u schemas.Unit) error {
 	return a.record(schemas.EventUnitApplied, receipt)
 }
 
-// find finds the opted-out ids of a unit, if somebody will ask for them.
-func (a *applier) find(ctx context.Context, u schemas.Unit, d unitExtracted) (idset.Found, error) {
-	_, rows := takesRows(a.run.target(u.Table))
-	_, recounts := a.run.target(u.Table).(Recounter)
-	if !(rows && d.Rows != "") && !(recounts && a.carrier != nil && d.Reading != "") {
-		return idset.Found{}, nil
-	}
-	found, err := a.finder.Find(ctx, a.run.path(d.File), a.run.mostHits())
-	if found.File != d.Digest {
-		found.Hits = nil // its rows are those of other ids
-	}
-	return found, err
-}
-
-// write writes the flags of a unit, whose opted-out ids name names.
-func (a *applier) write(ctx context.Context, index int, u schemas.Unit, hits *idset.Hits, name string) (schemas.Receipt, error) {
+// write writes the flags of a unit.
+func (a *applier) write(ctx context.Context, index int, u schemas.Unit, find func() (found, error)) (schemas.Receipt, error) {
 	commit := func(receipt schemas.Receipt) error {
-		receipt.Hits = name
-		if err := ctx.Err(); err != nil {
+		f, err := find()
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
+		receipt.Hits = f.name
 		if err := a.complete(index, receipt); err != nil {
 			return err
 		}
 		return a.record(schemas.EventApplyIntent, receipt)
 	}
-	receipt, ok, err := a.byRows(ctx, index, u, hits, commit)
+	receipt, ok, err := a.byRows(ctx, index, u, find, commit)
 	if !ok {
 		receipt, err = a.run.target(u.Table).Apply(ctx, u, a.set.Since, commit)
 	}
-	receipt.Hits = name
+	if err == nil {
+		var f found
+		f, err = find()
+		receipt.Hits = f.name
+	}
 	return receipt, err
 }
 

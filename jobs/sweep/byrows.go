@@ -52,6 +52,9 @@ func (r *run) takeRows(ctx context.Context, path string, d unitExtracted, name s
 	return errors.Join(disk.Remove(name), disk.Link(path, name))
 }
 
+// errNoHits tells that rows cannot tell the opted-out ids of a unit.
+var errNoHits = errors.New("ids cannot be told from each other by their rows")
+
 var errOtherRows = errors.New("another file has taken the place of its rows")
 
 // mostHits is how many opted-out ids of a unit are looked up by rows: they take
@@ -60,10 +63,10 @@ func (r *run) mostHits() int64 { return r.job.Memory / 8 / 24 / int64(max(r.job.
 
 // byRows writes the flags of a unit by its rows. ok is false if nothing was
 // done: there are no rows that are known to be those of its ids.
-func (a *applier) byRows(ctx context.Context, index int, u schemas.Unit, hits *idset.Hits, commit func(schemas.Receipt) error) (receipt schemas.Receipt, ok bool, err error) {
+func (a *applier) byRows(ctx context.Context, index int, u schemas.Unit, find func() (found, error), commit func(schemas.Receipt) error) (receipt schemas.Receipt, ok bool, err error) {
 	d := a.extracted[index]
 	target, ok := takesRows(a.run.target(u.Table))
-	if !ok || d.Rows == "" || hits == nil {
+	if !ok || d.Rows == "" {
 		return receipt, false, nil
 	}
 	rows, err := idset.OpenRows(a.run.path(rowsFile(d.File)))
@@ -79,7 +82,14 @@ func (a *applier) byRows(ctx context.Context, index int, u schemas.Unit, hits *i
 	var mu sync.Mutex // of broken
 	var broken error
 	receipt, err = target.ApplyRows(ctx, u, func(ctx context.Context, first, n int64, optedOut func(row, sinceMS int64)) (int64, error) {
-		nulls, err := rows.Each(ctx, hits, first, n, optedOut)
+		f, err := find() // beside whatever else the target begins with
+		if err != nil {
+			return 0, err
+		}
+		if f.hits == nil {
+			return 0, errNoHits
+		}
+		nulls, err := rows.Each(ctx, f.hits, first, n, optedOut)
 		if err != nil && ctx.Err() == nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -87,6 +97,9 @@ func (a *applier) byRows(ctx context.Context, index int, u schemas.Unit, hits *i
 		}
 		return nulls, err
 	}, commit)
+	if errors.Is(err, errNoHits) {
+		return receipt, false, nil
+	}
 	if err != nil && broken != nil {
 		a.decodes(u, broken)
 		return receipt, false, nil

@@ -36,13 +36,22 @@ func (c *carrier) hits(u schemas.Unit, d unitExtracted, found idset.Found) strin
 	return c.run.deps.Workspace.Pseudonyms.Set(append(found.Digest[:], d.Reading...))
 }
 
+// may tells whether a unit might be one of these.
+func (c *carrier) may(u schemas.Unit) bool {
+	if c == nil {
+		return false
+	}
+	before := c.left[keyOf(u)]
+	return before.VersionAfter == u.Version && before.Hits != ""
+}
+
 // carry makes the receipt of a unit that an earlier run has left at its present
 // version, with flags for exactly the opted-out ids that it holds now. Which
 // rows hold them cannot have changed since, and the flags are read once more.
 func (c *carrier) carry(ctx context.Context, u schemas.Unit, d unitExtracted, hits string) (receipt schemas.Receipt, ok bool) {
 	before := c.left[keyOf(u)]
 	target, can := c.run.target(u.Table).(Recounter)
-	if !can || before.VersionAfter != u.Version || before.Hits == "" || before.Hits != hits ||
+	if !can || !c.may(u) || before.Hits != hits ||
 		before.Rows != d.Counts.Rows || before.Nulls != d.Counts.Nulls {
 		return receipt, false
 	}

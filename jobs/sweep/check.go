@@ -172,7 +172,7 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 	c.stop = stop
 	tasks, askCtx := errgroup.WithContext(stopCtx)
 	tasks.SetLimit(parallel + 1)
-	batches := batcher{reader: reader, known: known, size: size}
+	batches := batcher{reader: reader, known: known, size: size, free: make(chan []schemas.ID, parallel+2)} // every batch there is fits
 	var readErr error
 	for n := int64(0); askCtx.Err() == nil; n++ {
 		ids, skipped, err := batches.next()
@@ -196,9 +196,16 @@ func (c *checker) askAll(ctx context.Context, known *known) (schemas.Checked, er
 				break
 			}
 			r.deps.Progress.Add(int64(len(ids)))
+			batches.free <- ids
 			continue
 		}
-		tasks.Go(func() error { return c.ask(askCtx, n, ids) })
+		tasks.Go(func() error {
+			err := c.ask(askCtx, n, ids)
+			if err == nil {
+				batches.free <- ids
+			}
+			return err
+		})
 	}
 	err = errors.Join(readErr, tasks.Wait())
 	if cause := context.Cause(stopCtx); cause != nil && ctx.Err() == nil {
@@ -279,12 +286,18 @@ type batcher struct {
 	reader *idset.Reader
 	known  *known
 	size   int
+	free   chan []schemas.ID // batches that are done with
 }
 
-// next returns the next batch, in memory of its own, and how many known ids
-// were left out before its end. With io.EOF there is none.
+// next returns the next batch and how many known ids were left out before its
+// end. With io.EOF there is none.
 func (b *batcher) next() (ids []schemas.ID, skipped int, err error) {
-	ids = make([]schemas.ID, 0, b.size)
+	select {
+	case ids = <-b.free:
+		ids = ids[:0]
+	default:
+		ids = make([]schemas.ID, 0, b.size)
+	}
 	for len(ids) < b.size {
 		more := ids[len(ids):b.size]
 		n, err := b.reader.Next(more)

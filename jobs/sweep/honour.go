@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"sync"
 	"time"
@@ -49,16 +48,20 @@ func (r *run) honour(ctx context.Context) error {
 		}
 	}
 	for before, which := range units {
-		waiting, unseen, err := r.waiting(ctx, before)
-		if err != nil {
-			return err
+		find, ok := r.ahead[before]
+		if !ok {
+			find = func() waiters { return r.waiting(ctx, before) }
 		}
-		if err := r.countWaits(ctx, waiting, which, extracted, done, tables); err != nil {
+		w := find()
+		if w.err != nil {
+			return w.err
+		}
+		if err := r.countWaits(ctx, w.found, which, extracted, done, tables); err != nil {
 			return err
 		}
 		for _, i := range which {
 			t := tables[r.units[i].Table]
-			t.Unseen = t.Unseen || unseen
+			t.Unseen = t.Unseen || w.unseen
 		}
 	}
 	for _, t := range r.job.Tables {
@@ -112,10 +115,43 @@ type wait struct {
 	backlog bool  // nobody knows when it came
 }
 
-// waiting finds those ids among all of the run that are listed now, and that the
-// run before did not flag because it did not know of the opt-out, or did not see
-// the id. unseen tells that the ids which that run saw are gone.
-func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (found []wait, unseen bool, err error) {
+// waiters are those ids among all of the run that are listed now, and that a run
+// before did not flag because it did not know of the opt-out, or did not see the
+// id. unseen tells that the ids which that run saw are gone.
+type waiters struct {
+	found  []wait
+	unseen bool
+	err    error
+}
+
+// findAhead begins to find waiters beside the writing of flags, if they are the
+// same for all units: else it might take much memory. wait returns when it is
+// done.
+func (r *run) findAhead(ctx context.Context) (wait func()) {
+	runs := map[schemas.FlaggedRun]bool{}
+	for _, u := range r.units {
+		runs[r.past().Flagged[u.Table].Of(u.Name)] = true
+	}
+	if len(runs) != 1 || r.job.Started.DryRun {
+		return func() {}
+	}
+	r.ahead = map[schemas.FlaggedRun]func() waiters{}
+	var work sync.WaitGroup
+	for before := range runs {
+		find := sync.OnceValue(func() waiters { return r.waiting(ctx, before) })
+		r.ahead[before] = find
+		work.Go(func() { find() })
+	}
+	return work.Wait
+}
+
+// waiting finds them.
+func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (w waiters) {
+	w.found, w.unseen, w.err = r.findWaiting(ctx, before)
+	return w
+}
+
+func (r *run) findWaiting(ctx context.Context, before schemas.FlaggedRun) (found []wait, unseen bool, err error) {
 	w := r.deps.Workspace
 	learned, err := r.learnedSince(before.Run)
 	if err != nil {
@@ -135,42 +171,37 @@ func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (found []w
 		return nil, false, err
 	}
 	defer ids.Close()
-	seen := &walk{}
+	var seen *idset.Reader
 	if before.Run != "" {
-		seen.ids, err = idset.OpenReader(Layout(w.dir).Run(before.Run, shardsDir))
+		seen, err = idset.OpenReader(Layout(w.dir).Run(before.Run, shardsDir))
 		if unseen = errors.Is(err, fs.ErrNotExist); err != nil && !unseen {
 			return nil, false, err
 		}
-		defer seen.close()
+		if !unseen {
+			defer seen.Close()
+		}
 	}
 	c := chooser{run: r, before: before, unseen: unseen, lists: lists, learned: learned, seen: seen}
-	for buf := make([]schemas.ID, walkIDs); ; {
-		n, err := ids.Next(buf)
-		if errors.Is(err, io.EOF) {
-			return found, unseen, nil
+	for n := 0; ; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return nil, false, ctx.Err()
 		}
-		if err := errors.Join(err, ctx.Err()); err != nil {
+		next, err := firstListed(lists)
+		if err != nil || next == nil {
+			return found, unseen, err
+		}
+		id, err := ids.From(&next.ID)
+		if err != nil || id == nil {
+			return found, unseen, err
+		}
+		x, ok, err := c.choose(*id)
+		if err != nil {
 			return nil, false, err
 		}
-		for rest := buf[:n]; ; rest = rest[1:] {
-			next, err := firstListed(lists)
-			if err != nil {
-				return nil, false, err
-			}
-			if next == nil {
-				return found, unseen, nil
-			}
-			if rest = rest[idset.Seek(rest, next.ID):]; len(rest) == 0 {
-				break
-			}
-			x, ok, err := c.choose(rest[0])
-			if err != nil {
-				return nil, false, err
-			}
-			if ok {
-				found = append(found, x)
-			}
+		if ok {
+			found = append(found, x)
 		}
+		ids.Pass()
 	}
 }
 
@@ -195,7 +226,16 @@ type chooser struct {
 	unseen  bool
 	lists   []*known
 	learned []idset.Entry
-	seen    *walk
+	seen    *idset.Reader // ids that the run before saw; nil: none are known
+}
+
+// saw tells whether the run before saw an id. Ids must come in order.
+func (c *chooser) saw(id schemas.ID) (bool, error) {
+	if c.seen == nil {
+		return false, nil
+	}
+	at, err := c.seen.From(&id)
+	return at != nil && *at == id, err
 }
 
 func (c *chooser) choose(id schemas.ID) (x wait, ok bool, err error) {
@@ -213,7 +253,7 @@ func (c *chooser) choose(id schemas.ID) (x wait, ok bool, err error) {
 		since = e.own == 0 || e.own > last
 	}
 	x = wait{id: id, start: e.since, known: cmp.Or(min(e.own, e.operator), e.own, e.operator)}
-	was, err := c.seen.has(id)
+	was, err := c.saw(id)
 	if err != nil {
 		return x, false, err
 	}

@@ -3,10 +3,8 @@ package sweep
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"slices"
 
 	"optsweep/jobs/idset"
 	"optsweep/jobs/ledger"
@@ -78,42 +76,4 @@ func holds(ctx context.Context, path string, waiting []wait) (hits []int, err er
 	ids := func(n int) *schemas.ID { return &waiting[n].id }
 	err = idset.Common(ctx, path, len(waiting), ids, func(n int) { hits = append(hits, n) })
 	return hits, err
-}
-
-// walkIDs is how many ids are read at a time.
-const walkIDs = 4096
-
-// walk looks up ids among sorted ones. Without ids there are none.
-type walk struct {
-	ids  *idset.Reader
-	buf  []schemas.ID
-	rest []schemas.ID
-}
-
-// has tells whether id is among them. Ids must come in order.
-func (w *walk) has(id schemas.ID) (bool, error) {
-	if w.ids == nil {
-		return false, nil
-	}
-	for len(w.rest) == 0 || idset.Compare(w.rest[len(w.rest)-1], id) < 0 {
-		if w.buf == nil {
-			w.buf = make([]schemas.ID, walkIDs)
-		}
-		n, err := w.ids.Next(w.buf)
-		w.rest = w.buf[:n]
-		if n == 0 && errors.Is(err, io.EOF) {
-			return false, nil
-		} else if err != nil {
-			return false, err
-		}
-	}
-	at, ok := slices.BinarySearchFunc(w.rest, id, idset.Compare)
-	w.rest = w.rest[at:]
-	return ok, nil
-}
-
-func (w *walk) close() {
-	if w.ids != nil {
-		w.ids.Close()
-	}
 }

@@ -69,6 +69,9 @@ type File struct {
 	disk  Disk
 	final string
 	done  bool
+
+	early       bool
+	size, begun int64 // bytes that were written, and of them given to the disk
 }
 
 // TempSuffix ends the name of every temporary file; the name starts with a
@@ -125,6 +128,7 @@ func (f *File) Write(b []byte) (n int, err error) {
 		n, err = f.File.Write(b)
 		return err
 	})
+	f.wrote(int64(n))
 	return n, err
 }
 
@@ -140,6 +144,7 @@ func (f *File) ReadFrom(r io.Reader) (n int64, err error) {
 		n, err = f.File.ReadFrom(r)
 		return err
 	})
+	f.wrote(n)
 	return n, err
 }
 

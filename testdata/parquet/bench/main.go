@@ -25,6 +25,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 
 	"optsweep/connectors/parquet"
 	"optsweep/jobs/idset"
@@ -136,19 +137,22 @@ func apply(ctx context.Context, path, ids, dir string) error {
 }
 
 func applyRows(ctx context.Context, t *parquet.Table, u schemas.Unit, set *idset.OptedOut, dir string, commit func(schemas.Receipt) error) (schemas.Receipt, error) {
-	found, err := idset.NewFinder(set).Find(ctx, filepath.Join(dir, unitIDs), limit/8/24)
-	if err != nil {
-		return schemas.Receipt{}, err
-	}
-	if found.Hits == nil {
-		return schemas.Receipt{}, errors.New("ids cannot be told from each other by their rows")
-	}
+	find := sync.OnceValues(func() (idset.Found, error) {
+		return idset.NewFinder(set).Find(ctx, filepath.Join(dir, unitIDs), limit/8/24)
+	})
 	rows, err := idset.OpenRows(filepath.Join(dir, unitRows))
 	if err != nil {
 		return schemas.Receipt{}, err
 	}
 	defer rows.Close()
 	return t.ApplyRows(ctx, u, func(ctx context.Context, first, n int64, optedOut func(row, sinceMS int64)) (int64, error) {
+		found, err := find()
+		if err != nil {
+			return 0, err
+		}
+		if found.Hits == nil {
+			return 0, errors.New("ids cannot be told from each other by their rows")
+		}
 		return rows.Each(ctx, found.Hits, first, n, optedOut)
 	}, commit)
 }
