@@ -85,14 +85,15 @@ type finding struct {
 
 // walk takes in ids, which follow each other in order.
 func (w *finding) walk(ids []byte) {
-	for ; len(ids) > 0 && w.next < len(w.order); ids = ids[idWidth:] {
-		key, last := keyOf(ids), w.last
-		w.last = key
-		if w.found {
-			w.unfit = w.unfit || key == last
+	for len(ids) > 0 && w.next < len(w.order) {
+		if w.found { // the id behind a hit
+			w.unfit = w.unfit || keyOf(ids) == w.last
 			w.found = false
 		}
-		if key < keyOf(w.set.ids[w.order[w.next]][:]) {
+		want := &w.set.ids[w.order[w.next]]
+		if n := seek(0, len(ids)/idWidth, func(i int) bool { return compare(record(ids[i*idWidth:]), want) < 0 }); n > 0 {
+			w.last = keyOf(ids[(n-1)*idWidth:])
+			ids = ids[n*idWidth:]
 			continue
 		}
 		id := record(ids)
@@ -100,18 +101,25 @@ func (w *finding) walk(ids []byte) {
 		if w.next = seek(w.next, len(w.order), before); w.next == len(w.order) {
 			return
 		}
-		n := w.order[w.next]
-		if w.set.ids[n] != *id {
-			continue
+		if n := w.order[w.next]; w.set.ids[n] == *id {
+			w.hit(n)
+			w.last = keyOf(ids)
+			ids = ids[idWidth:]
 		}
-		w.buf = binary.BigEndian.AppendUint64(append(w.buf[:0], id[:]...), uint64(w.set.since[n]))
-		w.hash.Write(w.buf)
-		w.found = true
-		w.unfit = w.unfit || key == last || key < firstKey || int64(len(w.hits)) >= w.most
-		if w.unfit {
-			w.hits = nil
-		} else {
-			w.hits = append(w.hits, n)
-		}
+	}
+}
+
+// hit takes in the id of the set with number n, which is the next of the file.
+func (w *finding) hit(n uint32) {
+	id := &w.set.ids[n]
+	w.buf = binary.BigEndian.AppendUint64(append(w.buf[:0], id[:]...), uint64(w.set.since[n]))
+	w.hash.Write(w.buf)
+	w.found = true
+	key := keyOf(id[:])
+	w.unfit = w.unfit || key == w.last || key < firstKey || int64(len(w.hits)) >= w.most
+	if w.unfit {
+		w.hits = nil
+	} else {
+		w.hits = append(w.hits, n)
 	}
 }

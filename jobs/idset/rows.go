@@ -206,9 +206,7 @@ func (x *RowIndex) Each(ctx context.Context, hits *Hits, first, n int64, use fun
 		some := 0
 		for i := range len(keys) / rowsWidth {
 			key := binary.BigEndian.Uint64(keys[i*rowsWidth:])
-			if key == nullKey {
-				nulls++
-			}
+			nulls += int64(^key & (key - 1) >> 63) // 1 if it is nullKey
 			maybe[some] = uint16(i)
 			some += hits.maybe(key)
 		}

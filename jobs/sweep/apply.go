@@ -38,7 +38,6 @@ func (r *run) apply(ctx context.Context) error {
 	for i := range r.units {
 		a.which = append(a.which, i)
 	}
-	defer r.findAhead(ctx)()
 	if err := a.all(ctx, applyLog); err != nil {
 		return err
 	}

@@ -48,20 +48,16 @@ func (r *run) honour(ctx context.Context) error {
 		}
 	}
 	for before, which := range units {
-		find, ok := r.ahead[before]
-		if !ok {
-			find = func() waiters { return r.waiting(ctx, before) }
+		waiting, unseen, err := r.waiting(ctx, before)
+		if err != nil {
+			return err
 		}
-		w := find()
-		if w.err != nil {
-			return w.err
-		}
-		if err := r.countWaits(ctx, w.found, which, extracted, done, tables); err != nil {
+		if err := r.countWaits(ctx, waiting, which, extracted, done, tables); err != nil {
 			return err
 		}
 		for _, i := range which {
 			t := tables[r.units[i].Table]
-			t.Unseen = t.Unseen || w.unseen
+			t.Unseen = t.Unseen || unseen
 		}
 	}
 	for _, t := range r.job.Tables {
@@ -115,43 +111,10 @@ type wait struct {
 	backlog bool  // nobody knows when it came
 }
 
-// waiters are those ids among all of the run that are listed now, and that a run
-// before did not flag because it did not know of the opt-out, or did not see the
-// id. unseen tells that the ids which that run saw are gone.
-type waiters struct {
-	found  []wait
-	unseen bool
-	err    error
-}
-
-// findAhead begins to find waiters beside the writing of flags, if they are the
-// same for all units: else it might take much memory. wait returns when it is
-// done.
-func (r *run) findAhead(ctx context.Context) (wait func()) {
-	runs := map[schemas.FlaggedRun]bool{}
-	for _, u := range r.units {
-		runs[r.past().Flagged[u.Table].Of(u.Name)] = true
-	}
-	if len(runs) != 1 || r.job.Started.DryRun {
-		return func() {}
-	}
-	r.ahead = map[schemas.FlaggedRun]func() waiters{}
-	var work sync.WaitGroup
-	for before := range runs {
-		find := sync.OnceValue(func() waiters { return r.waiting(ctx, before) })
-		r.ahead[before] = find
-		work.Go(func() { find() })
-	}
-	return work.Wait
-}
-
-// waiting finds them.
-func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (w waiters) {
-	w.found, w.unseen, w.err = r.findWaiting(ctx, before)
-	return w
-}
-
-func (r *run) findWaiting(ctx context.Context, before schemas.FlaggedRun) (found []wait, unseen bool, err error) {
+// waiting finds those ids among all of the run that are listed now, and that the
+// run before did not flag because it did not know of the opt-out, or did not see
+// the id. unseen tells that the ids which that run saw are gone.
+func (r *run) waiting(ctx context.Context, before schemas.FlaggedRun) (found []wait, unseen bool, err error) {
 	w := r.deps.Workspace
 	learned, err := r.learnedSince(before.Run)
 	if err != nil {

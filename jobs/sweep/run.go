@@ -45,7 +45,6 @@ type run struct {
 	answers    []answered       // of this run's batches, in order; nil: they are only in the journal
 	stoppedBy  string           // the limit that stopped the run; empty once it goes on
 
-	ahead        map[schemas.FlaggedRun]func() waiters // who waited since then, as far as it was begun to find them
 	applySeconds float64
 	finished     bool
 }

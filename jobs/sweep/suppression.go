@@ -122,7 +122,10 @@ func (k *known) first() (*idset.Entry, error) {
 func (k *known) without(ids []schemas.ID) (n int, err error) {
 	for i := range ids {
 		if k.end && len(k.rest) == 0 {
-			return n + copy(ids[n:], ids[i:]), nil
+			if n < i {
+				copy(ids[n:], ids[i:])
+			}
+			return n + len(ids) - i, nil
 		}
 		on, err := k.has(ids[i])
 		if err != nil {

@@ -27,7 +27,11 @@ func reserve(f *os.File, n int64) error {
 		if unix.Fstatfs(int(fd), &fs) != nil || fs.Type != unix.EXT4_SUPER_MAGIC {
 			return
 		}
-		switch err := unix.Fallocate(int(fd), unix.FALLOC_FL_KEEP_SIZE, 0, n); err {
+		err := error(syscall.ENOSPC)
+		if free := int64(fs.Bfree); n/int64(fs.Bsize) < free { // or others would find no room until it has failed
+			err = unix.Fallocate(int(fd), unix.FALLOC_FL_KEEP_SIZE, 0, n)
+		}
+		switch err {
 		case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
 			full = &os.PathError{Op: "reserve", Path: f.Name(), Err: err}
 		}

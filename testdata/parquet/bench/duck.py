@@ -1,5 +1,5 @@
 """DuckDB's side of bench.py, in a process of its own. It prints the seconds of
-the query alone, without the start of Python.
+the query alone, without the start of Python, and a figure to compare.
 
     python duck.py join FILE IDS.parquet OUT CODEC GROUP_ROWS
     python duck.py count FILE

@@ -1,9 +1,11 @@
 """Measures how the whole job grows: from one million to a hundred million
-distinct ids with limits.memory: 1GiB, and from a thousand to ten thousand small
-files. See `make bench-scale`.
+distinct ids with limits.memory: 1GiB, from a thousand to ten thousand small
+files, and what memory the writing of flags takes in files of growing size. See
+`make bench-scale`.
 
-Every figure is one run, with fsync. OPTSWEEP_BENCH_IDS (in millions),
-_FILES and _DIR change the defaults; 100 million ids need some 25 GB of disk.
+Every figure is one run, with fsync. OPTSWEEP_BENCH_IDS and _SIZES (both in
+millions), _FILES and _DIR change the defaults; 100 million ids need some 25 GB
+of disk.
 """
 import json
 import os
@@ -84,14 +86,43 @@ def files(optsweep, folder):
         shutil.rmtree(here)
 
 
+def sizes(parts, folder):
+    """The same 30,000 opted-out ids in files of more and more rows."""
+    print(f"\n| {'rows of the file':>16} | size, MB | apply, MB peak | s    | ids decoded again, MB peak | s    |")
+    print("|-----------------:|---------:|---------------:|-----:|---------------------------:|-----:|")
+    for millions in setting("SIZES", "1 4 16").split():
+        here = os.path.join(folder, "size" + millions)
+        os.makedirs(os.path.join(here, "data"))
+        generate(here, 1, int(millions) * 1_000_000)
+        listed, rows, file = os.path.join(here, "list"), os.path.join(here, "rows"), os.path.join(here, "data", "000000.parquet")
+        with open(os.path.join(here, "opted.csv")) as f:
+            opted = [line.strip().split(",") for line in f][1:30_001]
+        with open(os.path.join(here, "few.csv"), "w") as f:
+            f.writelines(f"{id},{int(second) * 1000}\n" for id, second in opted)
+        Measured([parts, "list", os.path.join(here, "few.csv"), listed], True)
+        size, work = os.path.getsize(file), os.path.join(here, "work.parquet")
+        Measured([parts, "extract", file, rows], True)
+        measured = []
+        for command in (["apply", work, listed, rows], ["decode", work, listed]):
+            shutil.copyfile(file, work)
+            settle()
+            measured.append(Measured([parts, *command], True))
+        apply, decode = measured
+        print(f"| {int(millions) * 1_000_000:16,} | {size / 1e6:8.0f} | {apply.peak / 1e6:14.0f} | {apply.wall:4.2f} | "
+              f"{decode.peak / 1e6:26.0f} | {decode.wall:4.2f} |", flush=True)
+        shutil.rmtree(here)
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="optsweep-scale-", dir=setting("DIR", None))
     try:
-        optsweep = os.path.join(folder, "optsweep")
+        optsweep, parts = os.path.join(folder, "optsweep"), os.path.join(folder, "bench")
         build(optsweep, "./cmd/optsweep")
+        build(parts, "./testdata/parquet/bench")
         print(f"{os.cpu_count()} processors; load before: {os.getloadavg()[0]:.1f}\n", flush=True)
         ids(optsweep, folder)
         files(optsweep, folder)
+        sizes(parts, folder)
     finally:
         shutil.rmtree(folder)
 
