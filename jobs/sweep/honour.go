@@ -299,7 +299,7 @@ func (r *run) countWaits(ctx context.Context, waiting []wait, which []int, extra
 	tasks.SetLimit(r.job.Workers)
 	for _, i := range which {
 		tasks.Go(func() error {
-			hits, err := holds(taskCtx, r.path(extracted[i].File), waiting)
+			hits, err := holds(taskCtx, r.path(extracted[i].File), len(extracted) == 1, waiting)
 			mu.Lock()
 			defer mu.Unlock()
 			u, to := r.units[i], open

@@ -71,8 +71,14 @@ func eachIn(use func(answered) error) func(schemas.Event) error {
 }
 
 // holds tells which of the waiting ids, by number, are in the file of a unit's
-// ids. Both are in order.
-func holds(ctx context.Context, path string, waiting []wait) (hits []int, err error) {
+// ids: all, if it is the only unit of the run. Both are in order.
+func holds(ctx context.Context, path string, only bool, waiting []wait) (hits []int, err error) {
+	if only {
+		for n := range waiting {
+			hits = append(hits, n)
+		}
+		return hits, nil
+	}
 	ids := func(n int) *schemas.ID { return &waiting[n].id }
 	err = idset.Common(ctx, path, len(waiting), ids, func(n int) { hits = append(hits, n) })
 	return hits, err

@@ -38,7 +38,7 @@ const limit = 1 << 30 // bytes
 var rules = schemas.Rules{Scope: schemas.EUID, Environment: schemas.Production}
 
 func main() {
-	debug.SetMemoryLimit(limit)
+	debug.SetMemoryLimit(limit - limit/16)
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import islice
 
 from measure import JOB, Measured, build, setting, settle
 
@@ -95,10 +96,10 @@ def sizes(parts, folder):
         os.makedirs(os.path.join(here, "data"))
         generate(here, 1, int(millions) * 1_000_000)
         listed, rows, file = os.path.join(here, "list"), os.path.join(here, "rows"), os.path.join(here, "data", "000000.parquet")
-        with open(os.path.join(here, "opted.csv")) as f:
-            opted = [line.strip().split(",") for line in f][1:30_001]
-        with open(os.path.join(here, "few.csv"), "w") as f:
-            f.writelines(f"{id},{int(second) * 1000}\n" for id, second in opted)
+        with open(os.path.join(here, "opted.csv")) as f, open(os.path.join(here, "few.csv"), "w") as few:
+            for line in islice(f, 1, 30_001):
+                id, second = line.split(",")
+                few.write(f"{id},{int(second) * 1000}\n")
         Measured([parts, "list", os.path.join(here, "few.csv"), listed], True)
         size, work = os.path.getsize(file), os.path.join(here, "work.parquet")
         Measured([parts, "extract", file, rows], True)

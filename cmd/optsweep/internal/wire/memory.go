@@ -6,7 +6,8 @@ import (
 )
 
 // memory shares the collector's limit among runs that are side by side: it is
-// the sum of theirs.
+// the sum of theirs, less a sixteenth for the program itself and what else the
+// system counts as its memory.
 type memory struct {
 	mu     sync.Mutex
 	runs   int
@@ -28,7 +29,7 @@ func (m *memory) add(runs int, bytes int64) {
 	}
 	m.runs += runs
 	m.sum += bytes
-	limit := m.sum
+	limit := m.sum - m.sum/16
 	if m.runs == 0 {
 		limit = m.before
 	}

@@ -18,12 +18,12 @@ func TestMemoryIsShared(t *testing.T) {
 			t.Errorf("%d MiB, want %d", got/mib, mibs)
 		}
 	}
-	first := m.take(1000 * mib)
-	want(1000)
-	second := m.take(500 * mib)
+	first := m.take(1600 * mib)
 	want(1500)
+	second := m.take(800 * mib)
+	want(2250)
 	first()
-	want(500)
+	want(750)
 	second()
 	want(4096)
 }
