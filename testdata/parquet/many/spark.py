@@ -98,15 +98,23 @@ def compare(spark, before, after, want):
     check("filter by the flag", count(F.col(COLUMN) >= when) == sum(w >= moment for w in some))
     check("filter by one flag", count(F.col(COLUMN) == when) == some.count(moment))
     check("filter by no flag", count(F.col(COLUMN).isNull()) == want.count(None))
-    if dict(old.dtypes).get("row_id") == "bigint":
-        low, high = len(want) // 3, len(want) // 2
+
+    def works(where):
+        """Files of xitongsys have page indexes with wrong sizes: Spark fails over a filter of theirs in the original."""
+        try:
+            return old.where(where).count() >= 0
+        except Exception:
+            return False
+
+    low, high = len(want) // 3, len(want) // 2
+    if dict(old.dtypes).get("row_id") == "bigint" and works(F.col("row_id").between(low, high)):
         ids = [r.row_id for r in old.select("row_id").collect()]
         got = sorted((r.row_id, r.ms) for r in new.where(F.col("row_id").between(low, high)).select("row_id", F.coalesce(millis, F.lit(-1)).alias("ms")).collect())
         check("filter by an old column", got == sorted((i, -1 if w is None else w) for i, w in zip(ids, want) if low <= i <= high))
     if dict(old.dtypes).get("euid") == "string":
         cells = [r.euid for r in old.select("euid").collect()]
         wanted = next((c for c, w in zip(cells, want) if w is not None), None)
-        if wanted:
+        if wanted and works(F.col("euid") == wanted):
             got = {r.ms for r in new.where(F.col("euid") == wanted).select(millis).collect()}
             check("filter by an id", got == {want[cells.index(wanted)]} and count(F.col("euid") == wanted) == cells.count(wanted))
     return len(checks)
