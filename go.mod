@@ -21,7 +21,7 @@ require (
 	github.com/robfig/cron/v3 v3.0.1 // reads cron specs and finds their times; the loop around them is our own
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // validates OpenLineage events, in tests
-	github.com/segmentio/asm v1.2.1 // base64 of whole requests, several times faster than the standard library
+	github.com/segmentio/asm v1.2.1 // base64 of whole requests and of batches of ids, several times faster than the standard library
 	github.com/spf13/cobra v1.10.2 // command line
 	github.com/spf13/pflag v1.0.9
 	github.com/xitongsys/parquet-go v1.6.2 // the Thrift structs for new footer elements; its readers and writers are not linked

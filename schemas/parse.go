@@ -91,6 +91,18 @@ func (r Rules) Parse(cell []byte) (id ID, repaired bool, reason Reason) {
 	return id, len(text) != len(cell), Valid
 }
 
+// FromBytes makes the id of its 32 or 33 bytes and tells whether it is valid: as
+// Parse does of their text.
+func (r Rules) FromBytes(id *ID, raw []byte) bool {
+	if len(raw) == IDSize-1 {
+		id[0] = v2Tag
+		copy(id[1:], raw)
+	} else if copy(id[:], raw) < IDSize || id[0] == v2Tag {
+		return false // cut off, or a first byte that is no prefix
+	}
+	return r.check(id) == Valid
+}
+
 func (r Rules) check(id *ID) Reason {
 	if (id[1] == 0 || id[1] == 0xFF) && reserved(id) {
 		return ReservedID

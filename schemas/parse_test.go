@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -298,72 +296,27 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkBatch checks that a Batch tells of cells what Parse does.
-func checkBatch(t *testing.T, rules Rules, cells [][]byte) {
-	t.Helper()
-	var want []ID
-	good := true
-	for _, cell := range cells {
-		if cell == nil {
-			continue
+func TestFromBytesIsLikeParse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		raw := rapid.SliceOfN(rapid.Byte(), IDSize-1, IDSize).Draw(t, "raw")
+		if rapid.Bool().Draw(t, "prefix") {
+			raw[0] = rapid.SampledFrom([]byte{0x10, 0x14, 0xB0, 0x70, 0x00, 0xFF}).Draw(t, "first")
 		}
-		id, repaired, reason := rules.Parse(cell)
-		good = good && reason == Valid && !repaired
-		want = append(want, id)
-	}
-	var b Batch
-	got := make([]ID, BatchCells)
-	n, ok := b.Parse(rules, cells, got)
-	if ok != good || ok && !slices.Equal(got[:n], want) {
-		t.Fatalf("a batch of %d cells: ok %v, %d ids; Parse: %v, %d", len(cells), ok, n, good, len(want))
-	}
-}
-
-func TestBatch(t *testing.T) {
-	v2, v3 := []byte(idV2), []byte(idV3)
-	for size := 0; size <= BatchCells; size++ {
-		cells := make([][]byte, size)
-		for i := range cells {
-			cells[i] = [][]byte{v2, v3, nil, v3}[(i*7+size)%4]
+		if rapid.Bool().Draw(t, "reserved") {
+			copy(raw[1:], bytes.Repeat(raw[1:2], IDSize))
 		}
-		checkBatch(t, euidProduction, cells)
-	}
-	// Every byte at every place of a cell, alone and among others.
-	for _, good := range [][]byte{v2, v3} {
-		for at := range good {
-			for c := range 256 {
-				cell := slices.Clone(good)
-				cell[at] = byte(c)
-				checkBatch(t, euidProduction, [][]byte{cell})
-				checkBatch(t, euidProduction, [][]byte{v3, v2, nil, cell, v3, v2})
-			}
+		want, _, reason := euidProduction.Parse([]byte(base64.StdEncoding.EncodeToString(raw)))
+		var id ID
+		if ok := euidProduction.FromBytes(&id, raw); ok != (reason == Valid) || ok && id != want {
+			t.Fatalf("ok %v, Parse: %q", ok, reason)
 		}
-	}
-	// Line breaks that make up for each other, and cells of other lengths.
-	text := idV3 + idV3
-	for _, cells := range [][][]byte{
-		{[]byte(text[:40] + "\n\n\n\n"), v3}, {[]byte("\r\n\r\n" + text[:40]), []byte(text[:40] + "\n\n\n\n")},
-		{[]byte(text[:43]), []byte(text[43:])}, {v3, []byte("")}, {[]byte(" " + idV3)}, {[]byte("====" + text[:40])}, {v3, []byte(text[:42] + "==")},
-	} {
-		checkBatch(t, euidProduction, cells)
-	}
-}
-
-func FuzzBatch(f *testing.F) {
-	f.Add([]byte(idV2+idV3), []byte{44, 0, 44, 255})
-	f.Add([]byte(idV3+"\n\n\n\n"), []byte{44, 4})
-	f.Fuzz(func(t *testing.T, text []byte, sizes []byte) {
-		var cells [][]byte
-		for _, size := range sizes[:min(len(sizes), BatchCells)] {
-			n := min(int(size), len(text))
-			cell := text[:n:n]
-			if size == 255 {
-				cell = nil
-			}
-			cells, text = append(cells, cell), text[n:]
-		}
-		checkBatch(t, euidProduction, cells)
 	})
+	var id ID
+	for _, raw := range [][]byte{nil, make([]byte, IDSize-2)} {
+		if euidProduction.FromBytes(&id, raw) {
+			t.Errorf("%d bytes are an id", len(raw))
+		}
+	}
 }
 
 func BenchmarkParse(b *testing.B) {
@@ -386,16 +339,4 @@ func BenchmarkParse(b *testing.B) {
 		next++
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mids/s")
-
-	var batch Batch
-	ids := make([]ID, BatchCells)
-	start, parsed := time.Now(), 0
-	for range 1 + b.N/BatchCells {
-		n, ok := batch.Parse(euidProduction, cells[parsed%len(cells):][:BatchCells], ids)
-		if !ok {
-			b.Fatal("a good cell was refused")
-		}
-		parsed += n
-	}
-	b.ReportMetric(float64(parsed)/time.Since(start).Seconds()/1e6, "batched-Mids/s")
 }

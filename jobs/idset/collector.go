@@ -68,7 +68,7 @@ type Collector struct {
 
 // stage is room for what one Add works on.
 type stage struct {
-	batch  schemas.Batch
+	batch  batch
 	ids    [stageSize]schemas.ID
 	n      int    // of ids that are not handed over yet
 	keys   []byte // of all cells, for a RowWriter
@@ -76,7 +76,7 @@ type stage struct {
 }
 
 // stageSize is the number of ids that are handed over at a time.
-const stageSize = 8 * schemas.BatchCells
+const stageSize = 8 * batchCells
 
 // NewCollector makes a Collector. onBad (may be nil) is called for each cell
 // that is neither NULL nor a valid id, one call at a time.
@@ -101,14 +101,14 @@ func (c *Collector) add(cells schemas.Cells, onBad BadCell) error {
 	s := c.stage.Get().(*stage)
 	defer c.stage.Put(s)
 	s.n, s.keys, s.counts = 0, s.keys[:0], Counts{Rows: cells.Rows()}
-	for first := 0; first < len(cells.Values); first += schemas.BatchCells {
-		if s.n > stageSize-schemas.BatchCells {
+	for first := 0; first < len(cells.Values); first += batchCells {
+		if s.n > stageSize-batchCells {
 			if err := c.handOver(s); err != nil {
 				return err
 			}
 		}
-		end := min(first+schemas.BatchCells, len(cells.Values))
-		if n, ok := s.batch.Parse(c.rules, cells.Values[first:end], s.ids[s.n:]); ok {
+		end := min(first+batchCells, len(cells.Values))
+		if n, ok := s.batch.parse(c.rules, cells.Values[first:end], s.ids[s.n:]); ok {
 			c.addGood(s, cells, first, end, n)
 		} else if err := c.addEach(s, cells, first, end, onBad); err != nil {
 			return err

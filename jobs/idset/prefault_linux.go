@@ -2,10 +2,12 @@ package idset
 
 import (
 	"os"
+	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
+
+// populateWrite is MADV_POPULATE_WRITE of Linux 5.14 and later (madvise(2)).
+const populateWrite = 23
 
 // prefault has the system put memory behind all of b at once, which takes half
 // the time of doing so page by page, at the first write to each. If it cannot,
@@ -15,6 +17,6 @@ func prefault(b []byte) {
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % page
 	if skip < uintptr(len(b)) {
 		whole := b[skip:]
-		_ = unix.Madvise(whole[:uintptr(len(whole))/page*page], unix.MADV_POPULATE_WRITE)
+		_ = syscall.Madvise(whole[:uintptr(len(whole))/page*page], populateWrite)
 	}
 }

@@ -3,14 +3,19 @@ package durable
 import (
 	"os"
 	"syscall"
+)
 
-	"golang.org/x/sys/unix"
+// From linux/fs.h, linux/falloc.h and linux/magic.h.
+const (
+	syncFileRangeWrite = 2
+	fallocKeepSize     = 1
+	ext4Magic          = 0xEF53
 )
 
 // beginWriting starts the writing of a part of f to the disk.
 func beginWriting(f *os.File, at, n int64) {
 	if c, err := f.SyscallConn(); err == nil {
-		_ = c.Control(func(fd uintptr) { _ = unix.SyncFileRange(int(fd), at, n, unix.SYNC_FILE_RANGE_WRITE) })
+		_ = c.Control(func(fd uintptr) { _ = syscall.SyncFileRange(int(fd), at, n, syncFileRangeWrite) })
 	}
 }
 
@@ -23,13 +28,13 @@ func reserve(f *os.File, n int64) error {
 	}
 	var full error
 	_ = c.Control(func(fd uintptr) {
-		var fs unix.Statfs_t
-		if unix.Fstatfs(int(fd), &fs) != nil || fs.Type != unix.EXT4_SUPER_MAGIC {
+		var fs syscall.Statfs_t
+		if syscall.Fstatfs(int(fd), &fs) != nil || fs.Type != ext4Magic {
 			return
 		}
 		err := error(syscall.ENOSPC)
 		if free := int64(fs.Bfree); n/int64(fs.Bsize) < free { // or others would find no room until it has failed
-			err = unix.Fallocate(int(fd), unix.FALLOC_FL_KEEP_SIZE, 0, n)
+			err = syscall.Fallocate(int(fd), fallocKeepSize, 0, n)
 		}
 		switch err {
 		case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:

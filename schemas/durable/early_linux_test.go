@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 func TestWriteEarly(t *testing.T) {
@@ -55,13 +53,13 @@ func TestReserveMoreThanThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Discard()
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+	var fs syscall.Statfs_t
+	if err := syscall.Fstatfs(int(f.Fd()), &fs); err != nil {
 		t.Fatal(err)
 	}
 	err = f.Reserve(int64(fs.Bavail)*int64(fs.Bsize) + 1<<40)
 	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG)
-	if full != (fs.Type == unix.EXT4_SUPER_MAGIC) || err != nil && !full {
+	if full != (fs.Type == ext4Magic) || err != nil && !full {
 		t.Errorf("on a file system of type %x: %v", fs.Type, err)
 	}
 }
