@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -71,7 +72,8 @@ type File struct {
 	done  bool
 
 	early       bool
-	size, begun int64 // bytes that were written, and of them given to the disk
+	size, begun int64       // bytes that were written, and of them given to the disk
+	giving      atomic.Bool // some to the disk
 }
 
 // TempSuffix ends the name of every temporary file; the name starts with a

@@ -1,6 +1,6 @@
 package durable
 
-// earlyStep is how many bytes are handed to the disk at a time.
+// earlyStep is how many bytes are given to the disk at a time.
 const earlyStep = 16 << 20
 
 // WriteEarly has the system begin to write to the disk what is written to the
@@ -8,14 +8,19 @@ const earlyStep = 16 << 20
 // for. It promises nothing else.
 func (f *File) WriteEarly() { f.early = true }
 
-// wrote is told of n bytes that were written behind all others.
+// wrote is told of n bytes that were written behind all others. On a slow disk
+// what is given to it at a time is more.
 func (f *File) wrote(n int64) {
 	f.size += n
-	if f.early && f.size-f.begun >= earlyStep {
-		at := f.begun
-		f.begun = f.size
-		go beginWriting(f.File, at, f.size-at)
+	if !f.early || f.size-f.begun < earlyStep || !f.giving.CompareAndSwap(false, true) {
+		return
 	}
+	at, n := f.begun, f.size-f.begun
+	f.begun = f.size
+	go func() {
+		beginWriting(f.File, at, n)
+		f.giving.Store(false)
+	}()
 }
 
 // Reserve makes room for n bytes on the disk, where that spares time later, or
