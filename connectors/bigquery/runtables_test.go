@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"cloud.google.com/go/bigquery"
@@ -176,19 +176,16 @@ func TestPublishRunAfterCrash(t *testing.T) {
 		for _, done := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s done %t", name, done), func(t *testing.T) {
 				em := bqtest.New(t)
-				var mu sync.Mutex
-				var dead, again bool
+				var dead, again atomic.Bool
 				endpoint := em.Hooked(t, func(c bqtest.Call) *bqtest.Response {
-					mu.Lock()
-					defer mu.Unlock()
 					switch {
-					case again:
+					case again.Load():
 						return nil
-					case dead || !done && last(c):
-						dead = true
+					case dead.Load() || !done && last(c):
+						dead.Store(true)
 						return bqtest.Fail(http.StatusForbidden, "accessDenied", "dead")
 					case last(c):
-						dead = true
+						dead.Store(true)
 						return bqtest.FailStored(http.StatusForbidden, "accessDenied", "dead")
 					}
 					return nil
@@ -196,10 +193,10 @@ func TestPublishRunAfterCrash(t *testing.T) {
 				b := newBenchAt(t, em, endpoint)
 				run := firstRun()
 				run.batches = 1
-				if err := b.publish(run); err == nil || !dead {
-					t.Fatalf("dead: %t, %v", dead, err)
+				if err := b.publish(run); err == nil || !dead.Load() {
+					t.Fatalf("dead: %t, %v", dead.Load(), err)
 				}
-				again = true
+				again.Store(true)
 				if name != "table" {
 					here := b.dump()
 					if published := name == "answer" || name == "statement" && done; published && !slices.Equal(here, wanted(run)) || !published && len(here) > 0 {
