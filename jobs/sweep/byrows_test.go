@@ -42,6 +42,10 @@ func TestFlagsAreWrittenByRowsUnlessInDoubt(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(run, rowsFile(unitFile(1))))
 			return errors.Join(err, os.WriteFile(filepath.Join(run, rowsFile(unitFile(0))), data, 0o600))
 		}, decoded: map[string]int{"a": 1}},
+		"its ids are those of another unit": {doubt: func(run string) error {
+			data, err := os.ReadFile(filepath.Join(run, unitFile(1)))
+			return errors.Join(err, os.WriteFile(filepath.Join(run, unitFile(0)), data, 0o600))
+		}, decoded: map[string]int{"a": 1}},
 		"an id with the key of an opted-out one, before it": {prepare: func(b *bench) {
 			b.table.units[0].cells[1] = alike(7, 0).AppendText(nil)
 		}, decoded: map[string]int{"a": 1}},
