@@ -9,8 +9,8 @@ import (
 // batchCells is how many cells a batch takes at a time.
 const batchCells = 64
 
-// batch parses good cells many at a time, two to three times as fast as
-// schemas.Rules.Parse does: most columns hold little else. One goroutine uses it.
+// batch parses good cells many at a time, faster than schemas.Rules.Parse does:
+// most columns hold little else. One goroutine uses it.
 type batch struct {
 	texts [batchCells * schemas.TextSize]byte
 	bytes [batchCells * schemas.IDSize]byte

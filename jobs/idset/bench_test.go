@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"optsweep/schemas"
@@ -68,6 +69,19 @@ func BenchmarkParse(b *testing.B) {
 		for _, c := range cells.Values {
 			if _, _, reason := rules.Parse(c); reason != schemas.Valid {
 				b.Fatal(reason)
+			}
+		}
+	}
+	reportPerID(b, len(cells.Values))
+}
+
+// BenchmarkBatch is BenchmarkParse for 64 cells at a time.
+func BenchmarkBatch(b *testing.B) {
+	cells, ids, room := cellsOf(1_000_000), make([]schemas.ID, batchCells), new(batch)
+	for b.Loop() {
+		for some := range slices.Chunk(cells.Values, batchCells) {
+			if n, ok := room.parse(rules, some, ids); !ok || n != len(some) {
+				b.Fatal("a good cell was refused")
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"optsweep/connectors/parquet"
@@ -162,6 +163,27 @@ func TestFaultsOfTheTargetAreNoDoubtAboutRows(t *testing.T) {
 	b.table.fresh()
 	if rep, err := b.run(context.Background()); err == nil || rep.Tables[0].UnitsFailed != 1 || len(b.table.decoded) != 0 {
 		t.Errorf("%v, %+v, decoded %v", err, rep.Tables, b.table.decoded)
+	}
+}
+
+// What the workspace holds of a unit's ids is needed for all units: damage there
+// is no fault of the unit, and nothing is written.
+func TestDamagedIDsStopTheRun(t *testing.T) {
+	for _, rows := range []bool{true, false} {
+		b := newBench(t)
+		b.table.onlyIDs = !rows
+		b.operator.fail = func(batch int) error {
+			if batch > 1 {
+				return nil
+			}
+			return damage(filepath.Join(lastRun(t, b), unitFile(0)))
+		}
+		b.table.fresh()
+		rep, err := b.run(context.Background())
+		flags := b.table.units[0].since
+		if err == nil || len(rep.Failures) > 0 || rep.Status != schemas.StatusInterrupted || !slices.Equal(flags, make([]int64, len(flags))) {
+			t.Errorf("by rows %t: %v, %s, failures %v, flags %v", rows, err, rep.Status, rep.Failures, flags)
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func TestReserveMoreThanThereIs(t *testing.T) {
 	if err := syscall.Fstatfs(int(f.Fd()), &fs); err != nil {
 		t.Fatal(err)
 	}
-	err = f.Reserve(int64(fs.Bavail)*int64(fs.Bsize) + 1<<40)
+	err = f.Reserve(int64(fs.Bfree)*int64(fs.Bsize) + 1<<40)
 	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG)
 	if full != (fs.Type == ext4Magic) || err != nil && !full {
 		t.Errorf("on a file system of type %x: %v", fs.Type, err)
